@@ -1,0 +1,1 @@
+"""The pure part: values and decisions; no I/O, no clock, no Dagster."""

@@ -1,0 +1,260 @@
+"""StreamSpec: what a stream is, as data."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from cdc_assets.errors import ConfigurationError
+
+ResumeForm = Literal["specific-offset", "transplant"]
+IncarnationKind = Literal["snapshot", "stream", "drain"]
+
+_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+# MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
+MAX_SERVER_ID = 2**32 - 1
+
+
+@dataclass(frozen=True, order=True)
+class TableRef:
+    """One captured source table and its target table's names."""
+
+    database: str
+    name: str
+    target_name: str = ""
+
+    def __post_init__(self) -> None:
+        """Fill in the target's name and refuse names that no server accepts."""
+        if not self.target_name:
+            object.__setattr__(self, "target_name", self.name)
+        for part, value in (("database", self.database), ("table", self.name)):
+            if not value or "\x00" in value or len(value) > 64:
+                raise ConfigurationError("not a MySQL name", field=part, value=value)
+
+    @property
+    def label(self) -> str:
+        """Return `database.table`."""
+        return f"{self.database}.{self.name}"
+
+    @classmethod
+    def parse(cls, text: str) -> TableRef:
+        """Read `database.table` or `database.table:target_table`.
+
+        Raises:
+            ConfigurationError: The text has another form.
+        """
+        source, _, target = text.partition(":")
+        database, dot, name = source.partition(".")
+        if not dot or not name:
+            raise ConfigurationError("write it as database.table", field="tables", value=text)
+        return cls(database, name, target)
+
+
+@dataclass(frozen=True)
+class QuerySpec:
+    """A target table that is filled by a query over the captured tables.
+
+    A query that aggregates or joins makes the stream stateful: after a switchover
+    without GTID it goes on by the position transplant, never by a start at coordinates.
+
+    Attributes:
+        target_name: Target table; its columns must be the query's columns.
+        sql: A Flink SQL SELECT. Captured tables are named by their table name.
+    """
+
+    target_name: str
+    sql: str
+
+
+@dataclass(frozen=True)
+class ServerIdRange:
+    """The replica server ids that a stream's readers use; both ends included.
+
+    Two readers with one id throw each other out, so ranges must not overlap between
+    streams of one source (flink-cdc.md section 5).
+    """
+
+    first: int
+    last: int
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is empty or outside MySQL's own range."""
+        if not 1 <= self.first <= self.last <= MAX_SERVER_ID:
+            raise ConfigurationError(
+                f"must be two numbers from 1 to {MAX_SERVER_ID}, the smaller one first",
+                field="server_ids",
+                value=f"{self.first}-{self.last}",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> ServerIdRange:
+        """Read `5400-5499` or `5400`."""
+        match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text)
+        if not match:
+            raise ConfigurationError("write it as 5400-5499", field="server_ids", value=text)
+        return cls(int(match.group(1)), int(match.group(2) or match.group(1)))
+
+    @property
+    def size(self) -> int:
+        """Return the number of ids."""
+        return self.last - self.first + 1
+
+    def overlaps(self, other: ServerIdRange) -> bool:
+        """Return whether both ranges hold a common id."""
+        return self.first <= other.last and other.first <= self.last
+
+    def block(self, index: int, size: int) -> ServerIdRange:
+        """Return the ids of one source table: `size` ids, the `index`-th block.
+
+        Raises:
+            ConfigurationError: The range is too small.
+        """
+        first = self.first + index * size
+        if first + size - 1 > self.last:
+            raise ConfigurationError(
+                f"holds {self.size} ids, but table number {index + 1} at parallelism {size} "
+                f"needs ids up to {first + size - 1}",
+                field="server_ids",
+                value=f"{self.first}-{self.last}",
+                hint=f"Use at least {(index + 1) * size} ids: tables times parallelism",
+            )
+        return ServerIdRange(first, first + size - 1)
+
+    def __str__(self) -> str:
+        """Return `first-last`."""
+        return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """One source, one target, a fixed set of tables, one Flink job at a time.
+
+    Attributes:
+        name: Lower case letters, digits and `_`.
+        tables: Captured tables.
+        queries: Target tables that are filled by a query.
+        server_ids: Ids of the readers.
+        target_kind: `mysql` so far.
+        target_database: Database that holds the target tables.
+        parallelism: Of the Flink job, and readers per table.
+        exclude_columns: `table.column` names that are not carried.
+        source_only: Names of captured tables that only queries read, without a copy.
+        checkpoint_interval_seconds: Flink's checkpoint interval.
+        flush_interval_seconds: How long the JDBC writer may hold rows back.
+    """
+
+    name: str
+    tables: tuple[TableRef, ...]
+    server_ids: ServerIdRange
+    target_database: str
+    queries: tuple[QuerySpec, ...] = ()
+    target_kind: Literal["mysql"] = "mysql"
+    parallelism: int = 1
+    exclude_columns: tuple[str, ...] = ()
+    source_only: tuple[str, ...] = ()
+    checkpoint_interval_seconds: float = 3.0
+    flush_interval_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be one stream."""
+        if not _NAME.match(self.name):
+            raise ConfigurationError(
+                "use lower case letters, digits and '_', at most 63",
+                field="name",
+                value=self.name,
+            )
+        if not self.tables:
+            raise ConfigurationError("name at least one table", field=f"{self.name}.tables")
+        self._refuse_doubles("tables", [table.label for table in self.tables])
+        self._refuse_doubles("tables", [table.name for table in self.tables])
+        self._refuse_doubles("target tables", list(self.target_names))
+        if not 1 <= self.parallelism <= 128:
+            raise ConfigurationError(
+                "must be 1 to 128", field=f"{self.name}.parallelism", value=self.parallelism
+            )
+        unknown = set(self.source_only) - {table.name for table in self.tables}
+        if unknown:
+            raise ConfigurationError(
+                "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
+            )
+        self.reader_ids()
+
+    def _refuse_doubles(self, what: str, names: list[str]) -> None:
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise ConfigurationError("named twice", field=f"{self.name}.{what}", value=double)
+
+    @property
+    def copied(self) -> tuple[TableRef, ...]:
+        """Return the tables that are copied row by row."""
+        return tuple(table for table in self.tables if table.name not in self.source_only)
+
+    @property
+    def target_names(self) -> tuple[str, ...]:
+        """Return the names of all target tables."""
+        return tuple(table.target_name for table in self.copied) + tuple(
+            query.target_name for query in self.queries
+        )
+
+    @property
+    def stateful(self) -> bool:
+        """Return whether Flink state beyond the position matters."""
+        return bool(self.queries)
+
+    @property
+    def resume_form(self) -> ResumeForm:
+        """Return how the stream goes on at new coordinates."""
+        return "transplant" if self.stateful else "specific-offset"
+
+    def reader_ids(self) -> tuple[ServerIdRange, ...]:
+        """Return the server ids of each table's readers, in the order of `tables`.
+
+        Raises:
+            ConfigurationError: The range is too small.
+        """
+        return tuple(
+            self.server_ids.block(index, self.parallelism) for index in range(len(self.tables))
+        )
+
+
+def job_id_of(ledger_id: str, stream: str, incarnation: int) -> str:
+    """Return the Flink job id of an incarnation: 32 hex digits, always the same.
+
+    Flink refuses a second job with an id that it knows, so a launcher that was killed
+    after the submission finds its job again, and two launchers cannot start two copies
+    (flink-control.md section 2, `$internal.pipeline.job-id`).
+    """
+    text = f"{ledger_id}\n{stream}\n{incarnation}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def trigger_id_of(job_id: str, purpose: str) -> str:
+    """Return a Flink trigger id, 32 hex digits: a repeated request is the same request."""
+    return hashlib.blake2b(f"{job_id}\n{purpose}".encode(), digest_size=16).hexdigest()
+
+
+_STARTUP = re.compile(r"^\s*'(?:scan\.startup\.[^']*|hostname|port)'\s*=.*$", re.MULTILINE)
+
+
+def plan_of(sql: str) -> str:
+    """Return rendered SQL without what changes from launch to launch: the server and the start."""
+    return " ".join(_STARTUP.sub("", sql).split())
+
+
+def check_ranges_apart(specs: tuple[StreamSpec, ...]) -> None:
+    """Refuse streams whose server ids overlap.
+
+    Raises:
+        ConfigurationError: Names both streams.
+    """
+    for index, left in enumerate(specs):
+        for right in specs[index + 1 :]:
+            if left.server_ids.overlaps(right.server_ids):
+                raise ConfigurationError(
+                    f"overlaps with {right.server_ids} of stream {right.name!r}",
+                    field=f"{left.name}.server_ids",
+                    value=str(left.server_ids),
+                    hint="Give each stream its own range",
+                )

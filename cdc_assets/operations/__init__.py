@@ -1,0 +1,1 @@
+"""One verb per module: what a stream does, through the ports only."""

@@ -1,0 +1,64 @@
+"""Journal: the recorded steps of one recovery, so that a killed recovery goes on where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cdc_assets.core.recoveries import WORKER
+from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.ports import StepRow
+
+Detail = Mapping[str, object]
+Report = Callable[[StepRow], None]
+
+
+def silent(_: StepRow) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Journal:
+    """Steps of one recovery.
+
+    Attributes:
+        rt: The stream.
+        recovery: Recovery id.
+        report: Called with each step that this worker appends.
+    """
+
+    rt: StreamRuntime
+    recovery: str
+    report: Report = silent
+
+    def find(self, step: str) -> Detail | None:
+        """Return the detail of a step that was done, by any worker."""
+        rows = self.rt.ledger.steps(self.rt.name, self.recovery)
+        return next((row.detail for row in rows if row.step == step), None)
+
+    def once(self, step: str, action: Callable[[], Detail]) -> Detail:
+        """Do a step unless it is recorded, record it, and return what is recorded.
+
+        The action must be repeatable: a worker that dies between the action and the
+        record leaves it to the next worker to do it again. When two workers record the
+        same step, the first record counts for both.
+        """
+        done = self.find(step)
+        if done is not None:
+            return done
+        detail = action()
+        done = self.find(step)
+        return done if done is not None else self.note(step, detail)
+
+    def note(self, step: str, detail: Detail) -> Detail:
+        """Append a step; another worker's row of the same number only shifts this one."""
+        while True:
+            seq = len(self.rt.ledger.steps(self.rt.name, self.recovery)) + 1
+            row = StepRow(self.rt.name, self.recovery, seq, step, detail, self.rt.clock.now())
+            if self.rt.ledger.append_step(row):
+                self.report(row)
+                return detail
+
+    def sign_on(self, worker: str) -> None:
+        """Record that a worker takes the recovery up."""
+        self.note(WORKER, {"worker": worker})

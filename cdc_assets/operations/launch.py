@@ -1,0 +1,189 @@
+"""Launch an incarnation: prove the server, open the fence, submit, prove the reader."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cdc_assets.core.observation import JobView
+from cdc_assets.core.position import Coordinates, Position
+from cdc_assets.core.recovery import sameness_of
+from cdc_assets.core.source import SourceIdentity, same_server
+from cdc_assets.core.stream import IncarnationKind, job_id_of
+from cdc_assets.errors import EngineUnreachable, IdentityMismatch, RecoveryBlocked
+from cdc_assets.operations.positions import anchor_of
+from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.ports import IncarnationRow, Launch, PositionRow, Server
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where an incarnation begins.
+
+    Attributes:
+        server: Where the readers connect.
+        expected: A recorded position on the server that must stand there; None for the
+            first snapshot, which takes the server as it is.
+        restore_path: State to go on from.
+        coordinates: Place to start at without state.
+        gtid_set: GTID set for a start without state.
+    """
+
+    server: Server
+    expected: Position | None = None
+    restore_path: str | None = None
+    coordinates: Coordinates | None = None
+    gtid_set: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return what the ledger keeps as the beginning."""
+        if self.restore_path:
+            return self.restore_path
+        return str(self.coordinates) if self.coordinates else "initial"
+
+
+def prove(rt: StreamRuntime, start: Start) -> SourceIdentity:
+    """Return the identity of the server, after proving it is the expected one.
+
+    Raises:
+        IdentityMismatch: It is another one, or cannot be proved.
+        SourceError: It cannot be asked.
+    """
+    found = rt.source.identity(start.server)
+    expected = start.expected
+    if expected is None:
+        return found
+    birth = rt.source.birth(start.server, expected.coordinates.file)
+    sameness = same_server(expected.identity, expected.birth, found, birth)
+    if sameness != "same":
+        raise IdentityMismatch(
+            f"stream {rt.name!r}: {start.server} is {found.label()}, "
+            f"{'not' if sameness == 'different' else 'not proved to be'} "
+            f"{expected.identity.label()}",
+            hint="Nothing was started",
+        )
+    return found
+
+
+def newest(rt: StreamRuntime) -> IncarnationRow | None:
+    """Return the newest incarnation, None before the first launch."""
+    rows = rt.ledger.incarnations(rt.name)
+    return rows[-1] if rows else None
+
+
+def launch(
+    rt: StreamRuntime, kind: IncarnationKind, start: Start, *, label: str = ""
+) -> IncarnationRow:
+    """Open the next incarnation and start its job; repeated with one label it is the same launch.
+
+    Order matters. The identity is proved before the fence opens, the fence opens before
+    the submission, and the job id follows from the incarnation: a launcher that dies in
+    between finds its incarnation by `label` and its job by the id, and two launchers
+    cannot start two copies.
+
+    Args:
+        rt: The stream.
+        kind: What the incarnation is for.
+        start: Where it begins.
+        label: Names this launch inside a recovery; empty for a launch by a person.
+
+    Raises:
+        IdentityMismatch: Another server stands there.
+        FenceTaken: Another launcher was faster.
+        EngineRejected: Flink refused the job.
+    """
+    row = _labelled(rt, label) or _open(rt, kind, start, label)
+    view = rt.engine.job(row.job_id)
+    if view.state == "UNKNOWN":
+        raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+    if view.state == "GONE" and rt.engine.latest_state(row.job_id) is None:
+        prove(rt, start)
+        rt.engine.launch(_order(rt, row, start))
+    return row
+
+
+def _labelled(rt: StreamRuntime, label: str) -> IncarnationRow | None:
+    rows = rt.ledger.incarnations(rt.name) if label else ()
+    return next((row for row in rows if row.recovery == label), None)
+
+
+def _order(rt: StreamRuntime, row: IncarnationRow, start: Start) -> Launch:
+    return Launch(
+        job_id=row.job_id,
+        name=f"{rt.name}:{row.number}",
+        spec=rt.spec,
+        server=start.server,
+        restore_path=start.restore_path,
+        coordinates=start.coordinates,
+        gtid_set=start.gtid_set,
+    )
+
+
+def _open(
+    rt: StreamRuntime, kind: IncarnationKind, start: Start, label: str
+) -> IncarnationRow:
+    identity = prove(rt, start)
+    last = newest(rt)
+    number = last.number + 1 if last else 1
+    row = IncarnationRow(
+        stream=rt.name,
+        number=number,
+        job_id=job_id_of(rt.ledger.ledger_id, rt.name, number),
+        kind=kind,
+        host=start.server.host,
+        port=start.server.port,
+        identity=identity,
+        restored_from=start.label,
+        sql="",
+        recovery=label,
+    )
+    sql = rt.engine.rendered(_order(rt, row, start))
+    anchor = _anchor(rt, start, identity)
+    opened = rt.ledger.open_incarnation(replace(row, sql=sql))
+    rt.ledger.record_positions([PositionRow(rt.name, number, 0, "", "launch", anchor)])
+    return opened
+
+
+def _anchor(rt: StreamRuntime, start: Start, identity: SourceIdentity) -> Position:
+    """Return what proves the server later: its place at the launch, with the file's birth."""
+    coordinates = start.coordinates or rt.source.end(start.server)
+    birth = rt.source.birth(start.server, coordinates.file)
+    return Position(coordinates, identity, birth)
+
+
+def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
+    """Wait until the job runs and its binlog reader is seen at the proved server.
+
+    Returns:
+        The last view of the job; any other state than RUNNING is the caller's to judge.
+
+    Raises:
+        IdentityMismatch: The server changed under the launch; the job is cancelled.
+        RecoveryBlocked: It runs, but no reader appeared within the budget.
+    """
+    view = rt.engine.wait_running(row.job_id, budget_seconds=rt.budgets.launch_seconds)
+    server = Server(row.host, row.port)
+    anchor = anchor_of(rt, row.number)
+    file = anchor.coordinates.file if anchor else None
+    deadline = rt.clock.monotonic() + rt.budgets.launch_seconds
+    while view.state == "RUNNING":
+        seen = rt.source.view(server, file=file, readers=rt.spec.server_ids)
+        if anchor is not None and sameness_of(anchor, seen) == "different":
+            rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
+            now = seen.identity.label() if seen.identity else "another server"
+            raise IdentityMismatch(
+                f"stream {rt.name!r}: {server} became {now} during the launch of incarnation "
+                f"{row.number}, which was cancelled",
+                hint="Reconcile the rows of the last minute; recovery starts again by itself",
+            )
+        if seen.readers is None or seen.readers >= len(rt.spec.tables):
+            return view
+        if rt.clock.monotonic() > deadline:
+            raise RecoveryBlocked(
+                f"stream {rt.name!r}: incarnation {row.number} runs, but no binlog connection "
+                f"was seen at {server} within {rt.budgets.launch_seconds:.0f} s",
+                hint="Look at the task manager's log",
+            )
+        rt.clock.sleep(rt.budgets.poll_seconds)
+        view = rt.engine.job(row.job_id)
+    return view
