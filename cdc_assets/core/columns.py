@@ -15,6 +15,8 @@ class Column:
         column_type: Full type, for example `decimal(20,8) unsigned`.
         nullable: Whether it accepts NULL.
         charset: Character set of text columns.
+        collation: Collation of text columns.
+        generated: Whether the server computes the value, so that no row can bring its own.
     """
 
     name: str
@@ -22,6 +24,8 @@ class Column:
     column_type: str
     nullable: bool = True
     charset: str | None = None
+    collation: str | None = None
+    generated: bool = False
 
 
 @dataclass(frozen=True)

@@ -334,11 +334,10 @@ _TARGET = re.compile(
 _SOURCE = re.compile(
     r"org\.apache\.flink\.cdc\.connectors|com\.ververica\.cdc|io\.debezium|com\.github\.shyiko"
 )
-# A client of Flink puts the server's whole stack trace into the message of its own exception.
-_CAUSED_BY = re.compile(
-    r"^Caused by: |<Exception on server side:\s*|\s*End of exception on server side>\]?",
-    re.MULTILINE,
-)
+# A client of Flink puts the server's whole stack trace into the message of its own exception;
+# what follows the end mark are the client's own frames.
+_CAUSED_BY = re.compile(r"^Caused by: |<Exception on server side:\s*", re.MULTILINE)
+_SERVER_SIDE_END = re.compile(r"\s*End of exception on server side>\]?(?:\n[ \t]+.*)*")
 _SUPPRESSED = re.compile(r"^[ \t]+Suppressed: .*(?:\n[ \t]+.*)*", re.MULTILINE)
 
 
@@ -357,7 +356,7 @@ def causes(stack_trace: str) -> tuple[str, ...]:
         >>> causes("a.Outer: x\n\tat a.b(C.java)\nCaused by: a.Inner: y\n\tat a.c(C.java)")[0]
         'a.Inner: y\n\tat a.c(C.java)'
     """
-    chain = _CAUSED_BY.split(_SUPPRESSED.sub("", stack_trace))
+    chain = _CAUSED_BY.split(_SERVER_SIDE_END.sub("", _SUPPRESSED.sub("", stack_trace)))
     return tuple(part.strip() for part in reversed(chain) if part.strip())
 
 

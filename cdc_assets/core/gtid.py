@@ -10,9 +10,13 @@ from cdc_assets.errors import UnreadablePosition
 
 Interval = tuple[int, int]
 
-_SERVER = re.compile(r"^[0-9A-Za-z]+(-[0-9A-Za-z]+){4}$")
-_INTERVAL = re.compile(r"^(\d{1,19})(?:-(\d{1,19}))?$")
-_TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,31}$")
+_SERVER = re.compile(r"[0-9A-Za-z]+(?:-[0-9A-Za-z]+){4}")
+_INTERVAL = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?")
+_TAG = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
+# MySQL breaks the line after a comma, and takes blanks around its separators only: "1 2" is not 12.
+_BLANKS = re.compile(r"\s*([,:-])\s*")
+# MySQL's GNO_END, the first number that is none.
+_END = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,23 @@ class GtidSet:
                 `domain-server-sequence` is another notation and is refused.
         """
         found: dict[str, list[Interval]] = {}
-        for part in "".join(text.split()).split(","):
+        for part in _BLANKS.sub(r"\1", text.strip()).split(","):
             if not part:
                 continue
             server, *items = part.split(":")
-            if not _SERVER.match(server) or not items:
+            # A tag must be followed by an interval, so the last item is one.
+            if not _SERVER.fullmatch(server) or not items or not _INTERVAL.fullmatch(items[-1]):
                 raise UnreadablePosition(f"{part[:80]!r} is not a MySQL GTID set")
             key = server.lower()
+            tagged = False
             for item in items:
-                match = _INTERVAL.match(item)
+                match = _INTERVAL.fullmatch(item)
                 if match:
                     found.setdefault(key, []).append(_interval(match, part))
-                elif _TAG.match(item):
+                    tagged = False
+                elif _TAG.fullmatch(item) and not tagged:
                     key = f"{server.lower()}:{item.lower()}"
+                    tagged = True
                 else:
                     raise UnreadablePosition(f"{item[:40]!r} in {part[:80]!r} is not an interval")
         return cls._of(found)
@@ -103,7 +111,7 @@ class GtidSet:
 def _interval(match: re.Match[str], part: str) -> Interval:
     first = int(match.group(1))
     last = int(match.group(2) or first)
-    if first < 1 or last < first:
+    if not 1 <= first <= last < _END:
         raise UnreadablePosition(f"{match.group(0)!r} in {part[:80]!r} is not an interval")
     return first, last
 

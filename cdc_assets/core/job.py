@@ -307,6 +307,8 @@ class CheckpointFacts:
     def failed_since_completed(self) -> int:
         """Failed checkpoints after the newest complete one, as far as the history goes.
 
+        A failed savepoint says that its folder cannot be written, not that the job is ill.
+
         Example:
             >>> failed = Checkpoint(8, "FAILED", is_savepoint=False)
             >>> done = Checkpoint(7, "COMPLETED", is_savepoint=False)
@@ -320,7 +322,9 @@ class CheckpointFacts:
             default=self.latest_completed.checkpoint_id if self.latest_completed else -1,
         )
         return sum(
-            1 for one in self.history if one.status == "FAILED" and one.checkpoint_id > newest
+            1
+            for one in self.history
+            if one.status == "FAILED" and not one.is_savepoint and one.checkpoint_id > newest
         )
 
 

@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from cdc_assets.core.gtid import GtidSet
-from cdc_assets.core.source import FileBirth, SourceIdentity, same_server
+from cdc_assets.core.source import (
+    FIRST_EVENT,
+    MAX_OFFSET,
+    FileBirth,
+    SourceIdentity,
+    same_server,
+)
 from cdc_assets.errors import UnreadablePosition
 
 Order = Literal["BEFORE", "SAME", "AFTER", "DIVERGED"]
 
-_FILE = re.compile(r"^(?P<base>[^/\\\s\x00]{1,200})\.(?P<number>\d{1,12})$")
-# A binlog file begins with a magic of 4 bytes; the first event stands at 4.
-FIRST_EVENT = 4
+_FILE = re.compile(r"[^/\\\s\x00]{1,200}\.[0-9]{1,12}")
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Coordinates:
     """(binlog file, byte offset): physical, meaningful on one server only.
 
     Raises:
-        UnreadablePosition: The file name has no number, or the offset is below 4.
+        UnreadablePosition: The file name has no number, or the offset is not from 4 to 2^63 - 1.
     """
 
     file: str
@@ -30,9 +34,9 @@ class Coordinates:
 
     def __post_init__(self) -> None:
         """Refuse what no server would print."""
-        if not _FILE.match(self.file):
+        if not _FILE.fullmatch(self.file):
             raise UnreadablePosition(f"{self.file[:80]!r} is not a binlog file name")
-        if self.pos < FIRST_EVENT:
+        if not FIRST_EVENT <= self.pos <= MAX_OFFSET:
             raise UnreadablePosition(f"{self.pos} is not an offset in {self.file}")
 
     @property
@@ -70,13 +74,18 @@ class Position:
     skip_events: int = 0
     skip_rows: int = 0
 
+    @property
+    def in_transaction(self) -> bool:
+        """Return whether a part of the open transaction was read already."""
+        return bool(self.skip_events or self.skip_rows)
+
     def with_gtid_set(self, gtid_set: GtidSet | None) -> Position:
         """Return a copy with another GTID set."""
         return replace(self, gtid_set=gtid_set)
 
     def __str__(self) -> str:
         """Return the position in one line for people."""
-        skip = f"+{self.skip_events}e{self.skip_rows}r" if self.skip_events else ""
+        skip = f"+{self.skip_events}e{self.skip_rows}r" if self.in_transaction else ""
         gtids = f" gtid {self.gtid_set.format()}" if self.gtid_set else ""
         return f"{self.coordinates}{skip}{gtids} on server_id={self.identity.server_id}"
 
@@ -108,12 +117,25 @@ def compare(left: Position, right: Position) -> Order:
 
 def _compare_gtid(left: Position, a: GtidSet, right: Position, b: GtidSet) -> Order:
     if a == b:
-        return _order((left.skip_events, left.skip_rows), (right.skip_events, right.skip_rows))
+        return _compare_open(left, right)
     if b.contains(a):
         return "BEFORE"
     if a.contains(b):
         return "AFTER"
     return "DIVERGED"
+
+
+def _compare_open(left: Position, right: Position) -> Order:
+    """Order two positions after the same transactions by how far the next one was read.
+
+    Two servers may write one transaction as different events, and may have different next
+    transactions, so two parts of a transaction are only compared at one place of one server.
+    """
+    if left.in_transaction and right.in_transaction:
+        same = same_server(left.identity, left.birth, right.identity, right.birth)
+        if same != "same" or left.coordinates != right.coordinates:
+            return "DIVERGED"
+    return _order((left.skip_events, left.skip_rows), (right.skip_events, right.skip_rows))
 
 
 def _order(left: tuple[int, int], right: tuple[int, int]) -> Order:
@@ -137,4 +159,4 @@ def reached(position: Position, end: Coordinates, files: tuple[str, ...] = ()) -
     if files and position.coordinates.file not in files:
         return False
     order = compare_coordinates(position.coordinates, end)
-    return order == "AFTER" or (order == "SAME" and position.skip_events == 0)
+    return order == "AFTER" or (order == "SAME" and not position.in_transaction)

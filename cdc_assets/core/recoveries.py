@@ -33,10 +33,11 @@ def current(stream: str, incarnation: int, steps: Sequence[tuple[str, str]]) -> 
         steps: (recovery, step) of the stream, oldest first.
     """
     prefix = f"{stream}:"
-    last: dict[str, str] = {}
-    for recovery, step in steps:
-        if recovery.startswith(prefix) and "/" not in recovery:
-            last[recovery] = step
+    last = {
+        recovery: step
+        for recovery, step in steps
+        if recovery.startswith(prefix) and "/" not in recovery
+    }
     for recovery, step in last.items():
         if step != CLOSED:
             return Recovery(recovery, is_open=True)

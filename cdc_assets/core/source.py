@@ -5,6 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+# A binlog file begins with a magic of 4 bytes; the first event stands at 4.
+FIRST_EVENT = 4
+# What a signed 64-bit column of the ledger holds; no binlog file is longer.
+MAX_OFFSET = 2**63 - 1
+
 Flavor = Literal["mysql", "mariadb"]
 Sameness = Literal["same", "different", "unknown"]
 
@@ -61,13 +66,15 @@ def same_server(
     found: SourceIdentity,
     found_birth: FileBirth | None,
 ) -> Sameness:
-    """Say whether `found` is the server that `recorded` was.
+    """Say whether `found` is the server that `recorded` was, with the same binlogs.
 
-    A uuid decides where both sides have one. Without it (MariaDB 10.11) the birth of the
-    recorded binlog file decides: `found` must hold a file of that name with the same
-    first event. A missing file proves nothing: it may be purged, or the server may be
-    another one. A resource id comes last, because it is what the RDS API says of a name,
-    not what the server says of itself, and the two change at different moments.
+    Another birth of the recorded binlog file proves another binlog history, also on one server:
+    after RESET MASTER its file names begin anew, and an old position means something else. Then
+    a uuid decides where both sides have one. Without it (MariaDB 10.11) the birth decides:
+    `found` must hold a file of that name with the same first event. A missing file proves
+    nothing: it may be purged, or the server may be another one. A resource id comes last,
+    because it is what the RDS API says of a name, not what the server says of itself, and the
+    two change at different moments.
 
     Args:
         recorded: Identity beside the position.
@@ -77,10 +84,13 @@ def same_server(
     """
     if recorded.flavor != found.flavor:
         return "different"
+    births = bool(recorded_birth and found_birth and recorded_birth.file == found_birth.file)
+    if births and recorded_birth != found_birth:
+        return "different"
     if recorded.server_uuid and found.server_uuid:
         return "same" if recorded.server_uuid == found.server_uuid else "different"
-    if recorded_birth and found_birth and recorded_birth.file == found_birth.file:
-        return "same" if recorded_birth == found_birth else "different"
+    if births:
+        return "same"
     if recorded.resource_id and found.resource_id:
         return "same" if recorded.resource_id == found.resource_id else "different"
     if recorded.server_id != found.server_id:
@@ -114,4 +124,4 @@ class BinlogInventory:
         second cannot be seen here and needs `same_server`.
         """
         size = self.size_of(name)
-        return size is not None and 4 <= pos <= size
+        return size is not None and FIRST_EVENT <= pos <= size

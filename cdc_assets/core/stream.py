@@ -12,9 +12,13 @@ from cdc_assets.errors import ConfigurationError
 ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain"]
 
-_NAME = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
 MAX_SERVER_ID = 2**32 - 1
+# Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
+MAX_NAME = 64
+# Flink's default number of key groups; state of a stream cannot be spread wider.
+MAX_PARALLELISM = 128
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +34,7 @@ class TableRef:
         if not self.target_name:
             object.__setattr__(self, "target_name", self.name)
         for part, value in (("database", self.database), ("table", self.name)):
-            if not value or "\x00" in value or len(value) > 64:
+            if not value or "\x00" in value or len(value) > MAX_NAME:
                 raise ConfigurationError("not a MySQL name", field=part, value=value)
 
     @property
@@ -91,7 +95,7 @@ class ServerIdRange:
     @classmethod
     def parse(cls, text: str) -> ServerIdRange:
         """Read `5400-5499` or `5400`."""
-        match = re.fullmatch(r"\s*(\d{1,10})\s*(?:-\s*(\d{1,10})\s*)?", text)
+        match = re.fullmatch(r"\s*([0-9]{1,10})\s*(?:-\s*([0-9]{1,10})\s*)?", text)
         if not match:
             raise ConfigurationError("write it as 5400-5499", field="server_ids", value=text)
         return cls(int(match.group(1)), int(match.group(2) or match.group(1)))
@@ -159,7 +163,7 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
-        if not _NAME.match(self.name):
+        if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 "use lower case letters, digits and '_', at most 63",
                 field="name",
@@ -170,7 +174,7 @@ class StreamSpec:
         self._refuse_doubles("tables", [table.label for table in self.tables])
         self._refuse_doubles("tables", [table.name for table in self.tables])
         self._refuse_doubles("target tables", list(self.target_names))
-        if not 1 <= self.parallelism <= 128:
+        if not 1 <= self.parallelism <= MAX_PARALLELISM:
             raise ConfigurationError(
                 "must be 1 to 128", field=f"{self.name}.parallelism", value=self.parallelism
             )

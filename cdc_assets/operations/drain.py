@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.position import Coordinates, Position, reached
@@ -53,24 +52,18 @@ def drain(
     done = journal.find("drained")
     if done is None:
         state = rt.engine.read_state(path)
-        if all_reached(rt, broken, state, end):
+        if all_reached(broken, state, end):
             row, state_path = broken, path
         else:
-            row, state_path = _run(rt, journal, broken, path, old, end)
+            row, state_path = _run(rt, journal, broken, path, old=old, end=end)
         state = rt.engine.read_state(state_path)
         where = [f"{split.file}:{split.pos}" for split in state.splits]
         done = journal.once(
             "drained",
             lambda: {"path": state_path, "incarnation": row.number, "positions": where},
         )
-    places = done["positions"]
-    shown = [str(place) for place in places] if isinstance(places, Sequence) else []
-    return Drained(str(done["path"]), tuple(_coordinates(place) for place in shown))
-
-
-def _coordinates(text: str) -> Coordinates:
-    file, _, pos = text.rpartition(":")
-    return Coordinates(file, int(pos))
+    state = rt.engine.read_state(str(done["path"]))
+    return Drained(state.path, tuple(Coordinates(each.file, each.pos) for each in state.splits))
 
 
 def _frozen_end(rt: StreamRuntime, broken: IncarnationRow, old: Server) -> dict[str, object]:
@@ -97,9 +90,7 @@ def _frozen_end(rt: StreamRuntime, broken: IncarnationRow, old: Server) -> dict[
             )
 
 
-def all_reached(
-    rt: StreamRuntime, row: IncarnationRow, state: StateView, end: Coordinates
-) -> bool:
+def all_reached(row: IncarnationRow, state: StateView, end: Coordinates) -> bool:
     """Say whether every source of a state stands at the end."""
     if state.snapshot_running or not state.splits:
         return False
@@ -107,11 +98,12 @@ def all_reached(
     return all(reached(position, end) for position in found)
 
 
-def _run(  # noqa: PLR0913 - the parts of one recovery step, all of them values
+def _run(
     rt: StreamRuntime,
     journal: Journal,
     broken: IncarnationRow,
     path: str,
+    *,
     old: Server,
     end: Coordinates,
 ) -> tuple[IncarnationRow, str]:
@@ -136,7 +128,7 @@ def _run(  # noqa: PLR0913 - the parts of one recovery step, all of them values
                 stopped = rt.engine.stop(
                     row.job_id, purpose="drained", budget_seconds=rt.budgets.stop_seconds
                 )
-                if all_reached(rt, row, stopped, end):
+                if all_reached(row, stopped, end):
                     record_state(rt, row, stopped, savepoint=True)
                     return row, stopped.path
             reason = view.failure or f"the job is {view.state}"
@@ -158,7 +150,7 @@ def _follow(rt: StreamRuntime, journal: Journal, row: IncarnationRow, end: Coord
     told = rt.clock.monotonic()
     while rt.clock.monotonic() < deadline:
         state = rt.engine.checkpoint(row.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
-        if all_reached(rt, row, state, end):
+        if all_reached(row, state, end):
             return
         if rt.clock.monotonic() - told > PROGRESS_SECONDS:
             told = rt.clock.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cdc_assets.core.observation import JobView
@@ -9,7 +10,7 @@ from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import SourceIdentity, same_server
 from cdc_assets.core.stream import IncarnationKind, job_id_of
-from cdc_assets.errors import EngineUnreachable, IdentityMismatch, RecoveryBlocked
+from cdc_assets.errors import EngineUnreachable, FenceTaken, IdentityMismatch, RecoveryBlocked
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, Launch, PositionRow, Server
@@ -92,7 +93,7 @@ def launch(
         FenceTaken: Another launcher was faster.
         EngineRejected: Flink refused the job.
     """
-    row = _labelled(rt, label) or _open(rt, kind, start, label)
+    row = _opened(rt, kind, start, label)
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
         raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
@@ -102,9 +103,29 @@ def launch(
     return row
 
 
-def _labelled(rt: StreamRuntime, label: str) -> IncarnationRow | None:
-    rows = rt.ledger.incarnations(rt.name) if label else ()
-    return next((row for row in rows if row.recovery == label), None)
+def _opened(
+    rt: StreamRuntime, kind: IncarnationKind, start: Start, label: str
+) -> IncarnationRow:
+    """Return the incarnation of this label, opening it if no one has.
+
+    The number follows from the same read that found no such label: a worker that opened
+    one since then took that number, so the fence stops this one, which then adopts it.
+    """
+    rows = rt.ledger.incarnations(rt.name)
+    known = _labelled(rows, label)
+    if known is not None:
+        return known
+    try:
+        return _open(rt, rows[-1].number + 1 if rows else 1, kind, start, label=label)
+    except FenceTaken:
+        known = _labelled(rt.ledger.incarnations(rt.name), label)
+        if known is None:
+            raise
+        return known
+
+
+def _labelled(rows: Sequence[IncarnationRow], label: str) -> IncarnationRow | None:
+    return next((row for row in rows if label and row.recovery == label), None)
 
 
 def _order(rt: StreamRuntime, row: IncarnationRow, start: Start) -> Launch:
@@ -120,11 +141,9 @@ def _order(rt: StreamRuntime, row: IncarnationRow, start: Start) -> Launch:
 
 
 def _open(
-    rt: StreamRuntime, kind: IncarnationKind, start: Start, label: str
+    rt: StreamRuntime, number: int, kind: IncarnationKind, start: Start, *, label: str
 ) -> IncarnationRow:
     identity = prove(rt, start)
-    last = newest(rt)
-    number = last.number + 1 if last else 1
     row = IncarnationRow(
         stream=rt.name,
         number=number,

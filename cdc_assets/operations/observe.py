@@ -73,8 +73,9 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
     file = anchor.coordinates.file if anchor else None
     endpoint = rt.source.view(rt.source.endpoint, file=file, readers=rt.spec.server_ids)
     deployment, old, feed_problem = _deployment(rt, file)
-    remembered = _remember(rt, memory, row, job, positions, endpoint, old)
     now = rt.clock.now()
+    servers = (endpoint,) if old is None else (endpoint, old)
+    remembered = _remember(memory, now, (row.job_id, job), positions, servers)
     intent, _ = rt.ledger.intent(rt.name)
     observation = Observation(
         stream=rt.name,
@@ -133,19 +134,18 @@ def _deployment(
 
 
 def _remember(
-    rt: StreamRuntime,
     memory: Memory,
-    row: IncarnationRow,
-    job: JobView,
+    now: datetime,
+    job: tuple[str, JobView],
     positions: tuple[Position, ...],
-    endpoint: ServerView,
-    old: ServerView | None,
+    servers: tuple[ServerView, ...],
 ) -> Memory:
-    now = rt.clock.now()
-    if memory.job_id != row.job_id:
-        memory = Memory(job_id=row.job_id)
-    readers = (endpoint.readers or 0) + ((old.readers or 0) if old else 0)
-    unread = job.state == "RUNNING" and endpoint.readers is not None and readers == 0
+    job_id, view = job
+    if memory.job_id != job_id:
+        memory = Memory(job_id=job_id)
+    endpoint = servers[0]
+    readers = sum(server.readers or 0 for server in servers)
+    unread = view.state == "RUNNING" and endpoint.readers is not None and readers == 0
     text = " ".join(
         f"{p.coordinates}+{p.skip_events}.{p.skip_rows}" for p in positions
     )

@@ -73,39 +73,39 @@ def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
     deadline = rt.clock.monotonic() + rt.budgets.reconcile_seconds
     counted = Counted("Inconclusive", None, None, "not compared")
     while True:
-        counted = _compare(rt, row, table, key, bound, counted)
+        counted = _compare(rt, row, table, (key, bound), counted)
         if counted.verdict != "Inconclusive" or rt.clock.monotonic() > deadline:
             return counted
         rt.clock.sleep(rt.budgets.poll_seconds)
 
 
-def _compare(  # noqa: PLR0913 - one comparison of one table, all of it values
+def _compare(
     rt: StreamRuntime,
     row: IncarnationRow,
     table: TableRef,
-    key: tuple[str, ...],
-    bound: Key | None,
+    upto: tuple[tuple[str, ...], Key | None],
     before: Counted,
 ) -> Counted:
+    key, bound = upto
     server = Server(row.host, row.port)
     seconds = rt.budgets.reconcile_seconds
     source = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
     end = rt.source.end(server)
     target = rt.target.count(table.target_name, timeout_seconds=seconds, key=key, bound=bound)
-    upto = f"up to key {bound}" if bound else "of an empty table"
+    shown = f"up to key {bound}" if bound else "of an empty table"
     if source == target and _passed(rt, row, end, wait=False):
-        return Counted("InSync", source, target, f"{source} rows {upto}, position passed {end}")
+        return Counted("InSync", source, target, f"{source} rows {shown}, position passed {end}")
     if not _passed(rt, row, end, wait=True):
         return Counted("Inconclusive", source, target, f"the stream did not pass {end} in time")
     target = rt.target.count(table.target_name, timeout_seconds=seconds, key=key, bound=bound)
     again = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
     if again == target:
-        return Counted("InSync", again, target, f"{again} rows {upto}, position passed {end}")
+        return Counted("InSync", again, target, f"{again} rows {shown}, position passed {end}")
     if again != source or before.source != source or before.target != target:
         # Moving, or seen once only: rows can still be in the writer's buffer.
-        return Counted("Inconclusive", again, target, f"{again} and {target} rows {upto}, moving")
+        return Counted("Inconclusive", again, target, f"{again} and {target} rows {shown}, moving")
     return Counted("Drifted", again, target, f"{again} rows at the source, {target} at the target, "
-                                             f"{upto}, position passed {end}")  # fmt: skip
+                                             f"{shown}, position passed {end}")  # fmt: skip
 
 
 def _passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: bool) -> bool:

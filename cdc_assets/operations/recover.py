@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from cdc_assets.core.observation import Observation
-from cdc_assets.core.position import Coordinates, Position, reached
+from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.recoveries import CLOSED, Recovery, current
 from cdc_assets.core.recovery import (
     Decision,
     Escalate,
-    Hold,
     Relaunch,
     Resnapshot,
     Resume,
@@ -23,7 +22,7 @@ from cdc_assets.operations.drain import Drained, drain
 from cdc_assets.operations.journal import Detail, Journal, Report, silent
 from cdc_assets.operations.launch import Start, launch, newest, wait_reading
 from cdc_assets.operations.observe import Memory, observe
-from cdc_assets.operations.positions import anchor_of, record_state
+from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import DecisionRow, IncarnationRow, Server, StateView
@@ -82,7 +81,7 @@ def recover(rt: StreamRuntime, *, worker: str, report: Report = silent) -> Outco
     broken = _row(rt, _int(decided["incarnation"]))
     if decided["kind"] == "Resume":
         stopped = _stop_broken(rt, journal, broken)
-        row = _go_on(rt, journal, _resume_start(rt, decided, str(stopped["path"])))
+        row = _go_on(rt, journal, _resume_start(rt, decided, broken, str(stopped["path"])))
     else:
         row = _relaunch(rt, journal, decided, broken)
     in_sync = _close(rt, journal, row)
@@ -202,18 +201,30 @@ def _last_state(rt: StreamRuntime, row: IncarnationRow) -> StateView:
     return state
 
 
-def _resume_start(rt: StreamRuntime, decided: Detail, path: str) -> Callable[[], Start]:
+def _resume_start(
+    rt: StreamRuntime, decided: Detail, broken: IncarnationRow, path: str
+) -> Callable[[], Start]:
     """Return what makes the start: with GTID the server is proved by its sets, else by identity."""
+    if decided["lineage"] != "gtid":
+        anchor = anchor_of(rt, broken.number)
+        return lambda: Start(rt.source.endpoint, expected=anchor, restore_path=path)
 
     def make() -> Start:
+        # The sets are compared again right before each launch, with the state that is restored.
         seen = observe(rt, Memory()).observation
-        if decided["lineage"] == "gtid":
-            again = decide(replace(seen, job=replace(seen.job, state="FINISHED", state_path=path)),
-                           rt.policy)  # fmt: skip
-            if not isinstance(again, Resume):
-                raise RecoveryBlocked(f"stream {rt.name!r}: {again.reason}")
-            return Start(rt.source.endpoint, restore_path=path)
-        return Start(rt.source.endpoint, expected=seen.anchor, restore_path=path)
+        positions = positions_of(rt.engine.read_state(path), broken.identity, None)
+        again = decide(
+            replace(
+                seen,
+                job=replace(seen.job, state="FINISHED", state_path=path),
+                anchor=anchor_of(rt, broken.number),
+                positions=positions,
+            ),
+            rt.policy,
+        )
+        if not isinstance(again, Resume):
+            raise RecoveryBlocked(f"stream {rt.name!r}: {again.reason}")
+        return Start(rt.source.endpoint, restore_path=path)
 
     return make
 
@@ -238,8 +249,8 @@ def _go_on(
                 state = rt.engine.checkpoint(
                     row.job_id, budget_seconds=rt.budgets.checkpoint_seconds
                 )
-                positions = record_state(rt, row, state, savepoint=False)
-                journal.once("reading", lambda: _reading(row, state, positions))
+                reading = _reading(row, state, record_state(rt, row, state, savepoint=False))
+                journal.once("reading", lambda reading=reading: reading)
                 return row
         except (SavepointFailed, IdentityMismatch) as error:
             reason = str(error)

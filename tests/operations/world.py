@@ -1,0 +1,97 @@
+"""A stream on the in-memory lab, with a runtime whose ports can be killed at any call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from cdc_assets.operations.deploy import deploy
+from cdc_assets.operations.recover import Outcome, recover
+from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.operations.snapshot import snapshot
+from cdc_assets.testing.builders import BlueGreen
+from cdc_assets.testing.faults import KillSwitch
+
+BUDGETS = Budgets(
+    launch_seconds=20.0,
+    checkpoint_seconds=5.0,
+    stop_seconds=10.0,
+    snapshot_seconds=60.0,
+    drain_seconds=60.0,
+    switchover_seconds=60.0,
+    reconcile_seconds=20.0,
+)
+
+
+@dataclass
+class World:
+    """One stream and everything around it.
+
+    Attributes:
+        lab: The in-memory lab.
+        keys: Next free key.
+    """
+
+    lab: BlueGreen
+    keys: int = 1
+    runtime: StreamRuntime = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Make the runtime."""
+        self.runtime = self.with_ports(KillSwitch(0))
+
+    def with_ports(self, switch: KillSwitch) -> StreamRuntime:
+        """Return a runtime whose port calls are counted by a switch."""
+        lab = self.lab
+        return StreamRuntime(
+            spec=lab.spec,
+            engine=switch.wrap(lab.engine),
+            source=switch.wrap(lab.source),
+            target=switch.wrap(lab.target),
+            ledger=switch.wrap(lab.ledger),
+            clock=lab.clock,
+            feed=switch.wrap(lab.feed),
+            budgets=BUDGETS,
+        )
+
+    def write(self, count: int = 3) -> None:
+        """Write rows behind the endpoint."""
+        self.lab.insert(*range(self.keys, self.keys + count), item=f"from {self.keys}")
+        self.keys += count
+
+    def start(self) -> None:
+        """Copy, and let the stream run."""
+        self.write()
+        snapshot(self.runtime)
+        deploy(self.runtime)
+        self.write()
+        self.lab.engine.pump(2)
+
+    def switch_over(self, *, behind: bool) -> None:
+        """Switch over; `behind` leaves rows on blue that the stream has not read."""
+        if behind:
+            for job_id in self.lab.engine.live:
+                self.lab.engine.disconnect(job_id)
+            self.write()
+        self.lab.switch_over()
+        self.write()
+
+    def recover(self) -> Outcome:
+        """Recover with ports that nothing kills."""
+        return recover(self.runtime, worker="w")
+
+    def check(self, *, repeated: int | None = 0) -> None:
+        """Nothing lost, nothing too much, one live job, and nothing delivered twice."""
+        self.write()
+        self.lab.engine.pump(3)
+        server = self.lab.source.production
+        assert self.lab.target.lost(server, self.lab.spec) == []
+        assert self.lab.target.surplus(server, self.lab.spec) == []
+        assert len(self.lab.engine.live) == 1
+        if repeated is not None:
+            assert self.lab.target.repeated == repeated
+        if self.lab.stateful:
+            counts = [
+                job.counts for job in self.lab.engine.jobs.values() if job.state == "RUNNING"
+            ][0]
+            rows = len(server.tables["shop.orders"])
+            assert all(count == rows for count in counts.values()), (counts, rows)
