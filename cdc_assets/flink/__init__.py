@@ -1,0 +1,1 @@
+"""Flink: REST, SQL Gateway, checkpoints, rendered SQL."""

@@ -1,0 +1,238 @@
+"""FlinkEngine: the port `StreamEngine` over REST, SQL Gateway and checkpoint files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.failure_text import classify_failure
+from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
+from cdc_assets.core.observation import FailureClass, JobState, JobView
+from cdc_assets.core.position import Coordinates
+from cdc_assets.core.stream import trigger_id_of
+from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
+from cdc_assets.flink.client import FlinkClient
+from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.render import RenderedStream
+from cdc_assets.flink.state_files import local_path
+from cdc_assets.flink.state_view import newest_view, read_view
+from cdc_assets.flink.transplant import transplant
+from cdc_assets.ports import Clock, Launch, Source, StateView, Target
+
+Renderer = Callable[[Launch, Sequence[TableShape], Sequence[TableShape]], RenderedStream]
+
+_SUBMIT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class StateFolders:
+    """Where Flink keeps state, as URLs that Flink's machines and this one both reach.
+
+    Attributes:
+        checkpoints: A job's checkpoints go to `<checkpoints>/<job id>/chk-<n>`.
+        savepoints: A stop's savepoint goes to `<savepoints>/<job id>/<purpose>/savepoint-*`,
+            so that it is found again after everything else was forgotten.
+    """
+
+    checkpoints: str
+    savepoints: str
+
+    def of_checkpoints(self, job_id: str) -> Path:
+        """Return a job's checkpoint folder."""
+        return local_path(self.checkpoints) / job_id
+
+    def of_savepoints(self, job_id: str) -> Path:
+        """Return a job's savepoint folder."""
+        return local_path(self.savepoints) / job_id
+
+    def savepoint_url(self, job_id: str, purpose: str) -> str:
+        """Return where a stop puts its savepoint."""
+        return f"{self.savepoints.rstrip('/')}/{job_id}/{purpose}"
+
+
+class FlinkEngine:
+    """Flink.
+
+    Args:
+        client: REST.
+        gateway: SQL Gateway.
+        folders: Where state lies.
+        source: Describes the captured tables when a launch is rendered.
+        target: Describes the target tables.
+        render: Makes the SQL.
+        clock: Time.
+    """
+
+    def __init__(  # noqa: PLR0913 - the parts of one adapter, named
+        self,
+        *,
+        client: FlinkClient,
+        gateway: SqlGateway,
+        folders: StateFolders,
+        source: Source,
+        target: Target,
+        render: Renderer,
+        clock: Clock,
+    ) -> None:
+        self._client = client
+        self._gateway = gateway
+        self._folders = folders
+        self._source = source
+        self._target = target
+        self._render = render
+        self._clock = clock
+
+    def launch(self, launch: Launch) -> str:
+        """Submit a job; one of this id that exists already is adopted."""
+        text = self._rendered(launch)
+        try:
+            return self._gateway.submit_job(
+                text.ddl,
+                text.statement,
+                job_id=launch.job_id,
+                job_name=launch.name,
+                restore_path=_url(launch.restore_path),
+                config={**text.config, "execution.checkpointing.dir": self._folders.checkpoints},
+                budget_seconds=_SUBMIT_SECONDS,
+            )
+        except JobExists:
+            return launch.job_id
+
+    def rendered(self, launch: Launch) -> str:
+        """Return the SQL with secrets left out."""
+        return self._rendered(launch).redacted
+
+    def _rendered(self, launch: Launch) -> RenderedStream:
+        shapes = self._source.shapes(launch.server, launch.spec.tables)
+        targets = self._target.shapes(launch.spec.target_names)
+        return self._render(launch, shapes, targets)
+
+    def job(self, job_id: str) -> JobView:
+        """Return what Flink says of a job."""
+        try:
+            facts = self._client.job(job_id)
+            if isinstance(facts, JobGone):
+                return JobView("GONE")
+            return self._view(facts, job_id)
+        except EngineUnreachable as error:
+            return JobView("UNKNOWN", failure=str(error))
+
+    def _view(self, facts: JobFacts, job_id: str) -> JobView:
+        checkpoints = self._client.checkpoints(job_id)
+        failure, failure_class = "", ""
+        restarts = 0
+        if facts.status in {"FAILED", "FAILING", "RESTARTING"}:
+            failure, failure_class = self._failure(job_id)
+        elif facts.status == "RUNNING":
+            restarts = self._client.restarts(job_id) or 0
+        return JobView(
+            state=_state(facts),
+            restarts=restarts,
+            seconds_since_checkpoint=self._age(facts, checkpoints),
+            failed_checkpoints=0
+            if isinstance(checkpoints, JobGone)
+            else checkpoints.failed_since_completed,
+            failure=failure,
+            failure_class=failure_class,
+        )
+
+    def _age(self, facts: JobFacts, checkpoints: CheckpointFacts | JobGone) -> float | None:
+        if isinstance(checkpoints, JobGone):
+            return None
+        done = checkpoints.latest_completed
+        since: datetime | None = done.acknowledged_at if done else facts.started_at
+        if since is None:
+            return None
+        return max(0.0, (self._clock.now().astimezone(timezone.utc) - since).total_seconds())
+
+    def _failure(self, job_id: str) -> tuple[str, FailureClass]:
+        history = self._client.exceptions(job_id)
+        if isinstance(history, JobGone) or not history:
+            return "", ""
+        found = classify_failure(history[0].stack_trace)
+        return found.cause, found.failure_class
+
+    def wait_running(self, job_id: str, *, budget_seconds: float) -> JobView:
+        """Wait until every task of the job runs, or it ends."""
+        try:
+            self._client.wait_running(job_id, budget_seconds=budget_seconds)
+        except EngineUnreachable as error:
+            return JobView("UNKNOWN", failure=str(error))
+        return self.job(job_id)
+
+    def checkpoint(self, job_id: str, *, budget_seconds: float) -> StateView:
+        """Trigger a checkpoint, wait for it and read it."""
+        trigger = trigger_id_of(job_id, f"checkpoint {self._clock.monotonic()}")
+        try:
+            done = self._client.trigger_checkpoint(
+                job_id, trigger_id=trigger, budget_seconds=budget_seconds
+            )
+        except EngineRejected as error:
+            raise SavepointFailed(f"checkpoint of job {job_id}: {error.message}") from error
+        return read_view(done.external_path)
+
+    def latest_state(self, job_id: str) -> StateView | None:
+        """Read the newest complete state of a job, also of one that Flink forgot."""
+        return newest_view(
+            self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
+        )
+
+    def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
+        """Stop with a savepoint; a finished one of this purpose is returned as it is."""
+        done = newest_view(Path("/nonexistent"), self._folders.of_savepoints(job_id))
+        if done is not None and f"/{purpose}/" in done.path:
+            return done
+        try:
+            path = self._client.stop_with_savepoint(
+                job_id,
+                self._folders.savepoint_url(job_id, purpose),
+                trigger_id=trigger_id_of(job_id, purpose),
+                budget_seconds=budget_seconds,
+            )
+            self._client.wait_terminal(job_id, budget_seconds=budget_seconds)
+        except EngineRejected as error:
+            raise SavepointFailed(f"stop of job {job_id}: {error.message}") from error
+        return read_view(path)
+
+    def cancel(self, job_id: str, *, budget_seconds: float) -> None:
+        """Cancel without a savepoint and wait until it is over."""
+        self._client.cancel(job_id)
+        self._client.wait_terminal(job_id, budget_seconds=budget_seconds)
+
+    def read_state(self, path: str) -> StateView:
+        """Read a checkpoint or savepoint by its path."""
+        return read_view(path)
+
+    def transplant(
+        self, savepoint: str, *, name: str, coordinates: Coordinates, drained: Sequence[Coordinates]
+    ) -> StateView:
+        """Copy a savepoint with its positions rewritten, beside the original."""
+        origin = local_path(savepoint)
+        report = transplant(
+            origin,
+            origin.parent / name,
+            coordinates.file,
+            coordinates.pos,
+            expected=[(place.file, place.pos) for place in drained],
+        )
+        return read_view(str(report.target))
+
+    def rows_out(self, job_id: str) -> int | None:
+        """Return the rows that the sources have emitted."""
+        try:
+            progress = self._client.source_progress(job_id)
+        except (EngineUnreachable, EngineRejected):
+            return None
+        return None if isinstance(progress, JobGone) else sum(p.records_out for p in progress)
+
+
+def _state(facts: JobFacts) -> JobState:
+    return facts.status
+
+
+def _url(path: str | None) -> str | None:
+    """Return a path as the URL that Flink wants for local files."""
+    return f"file://{path}" if path and path.startswith("/") else path
