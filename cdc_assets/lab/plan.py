@@ -1,0 +1,140 @@
+"""The plan of a new lab: ports, accounts and services, decided before anything is started."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import cdc_assets
+from cdc_assets.lab.cache import Cache
+from cdc_assets.lab.data_templates import find_program
+from cdc_assets.lab.flink_cluster import FlinkPorts, flink_services, write_configuration
+from cdc_assets.lab.free_ports import HOST, take_ports
+from cdc_assets.lab.mysql_servers import server_service
+from cdc_assets.lab.source_server import ServerKind, SourceServer
+from cdc_assets.lab.state import Account, LabState, Service
+
+# The source servers' versions before and after the upgrade. For MySQL both sides are the one
+# version that the registries hold: the switchover is real, the upgrade is not.
+VERSIONS: dict[ServerKind, tuple[str, str]] = {
+    "mariadb": ("10.11.5", "11.4.5"),
+    "mysql": ("5.6.24", "5.6.24"),
+}
+TARGET_VERSION = "5.6.24"
+ROLES = ("admin", "app", "cdc", "cdc_writer", "repl")
+_FIRST_SERVER_ID = 101
+_PORTS = 11
+
+
+def package_groups(source: ServerKind) -> list[str]:
+    """Return the groups of packages that a lab needs; the target is always MySQL."""
+    return sorted({source, "mysql", "flink"})
+
+
+def server_versions(source: ServerKind) -> list[tuple[ServerKind, str]]:
+    """Return every server program that a lab runs."""
+    return [*((source, version) for version in VERSIONS[source]), ("mysql", TARGET_VERSION)]
+
+
+def plan_lab(home: Path, cache: Cache, source: ServerKind) -> LabState:
+    """Decide everything about a new lab; writes only Flink's configuration."""
+    blue_port, green_port, target_port, endpoint, control, rds, *flink = take_ports(
+        cache.root, _PORTS
+    )
+    accounts = {role: Account(user=role, password=secrets.token_urlsafe(18)) for role in ROLES}
+    admin = accounts["admin"]
+
+    def server(
+        name: str, kind: ServerKind, version: str, port: int, server_id: int
+    ) -> SourceServer:
+        return SourceServer(
+            name=name,
+            kind=kind,
+            version=version,
+            host=HOST,
+            port=port,
+            admin_user=admin.user,
+            admin_password=admin.password,
+            data_dir=home / "data" / name,
+            server_id=server_id,
+        )
+
+    before, after = VERSIONS[source]
+    servers = [
+        server("blue", source, before, blue_port, _FIRST_SERVER_ID),
+        server("green", source, after, green_port, _FIRST_SERVER_ID + 1),
+        server("target", "mysql", TARGET_VERSION, target_port, _FIRST_SERVER_ID + 2),
+    ]
+    ports = FlinkPorts(*flink)
+    write_configuration(home, ports)
+    services = [
+        *(
+            server_service(
+                each,
+                find_program(cache, each.kind, each.version),
+                log=home / "logs" / f"{each.name}.log",
+            )
+            for each in servers
+        ),
+        *flink_services(home, cache, ports),
+        _endpoint(home, endpoint, control, blue_port),
+        _rds(home, rds),
+    ]
+    return LabState(
+        home=home,
+        cache=cache.root,
+        phase="starting",
+        source_kind=source,
+        services={each.name: each for each in services},
+        servers={each.name: each for each in servers},
+        accounts=accounts,
+        next_server_id=_FIRST_SERVER_ID + len(servers),
+    )
+
+
+def _endpoint(home: Path, port: int, control: int, target: int) -> Service:
+    arguments = ["--listen", f"{HOST}:{port}", "--control", f"{HOST}:{control}"]
+    return Service(
+        name="endpoint",
+        kind="TCP forwarder, plays the RDS writer endpoint",
+        version="",
+        host=HOST,
+        port=port,
+        stand_in=True,
+        probe="control",
+        command=(
+            *(sys.executable, "-m", "cdc_assets.lab.endpoint"),
+            *arguments,
+            *("--target", f"{HOST}:{target}"),
+        ),
+        log=home / "logs" / "endpoint.log",
+        env=_python_env(),
+        control_port=control,
+    )
+
+
+def _rds(home: Path, port: int) -> Service:
+    return Service(
+        name="rds",
+        kind="RDS API, played by a local server",
+        version="",
+        host=HOST,
+        port=port,
+        stand_in=True,
+        probe="http",
+        command=(
+            *(sys.executable, "-m", "cdc_assets.lab.rds_standin"),
+            *("--home", str(home), "--port", str(port)),
+        ),
+        log=home / "logs" / "rds.log",
+        env=_python_env(),
+    )
+
+
+def _python_env() -> dict[str, str]:
+    """Return the environment in which a child finds this very package, installed or not."""
+    root = str(Path(cdc_assets.__file__ or ".").resolve().parent.parent)
+    known = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
