@@ -19,7 +19,6 @@ from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.source import FileBirth, SourceIdentity
 from cdc_assets.core.stream import IncarnationKind, ServerIdRange, StreamSpec, TableRef
 
-
 # A primary key's values in key order, as the driver returns them.
 Key = tuple[object, ...]
 

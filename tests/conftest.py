@@ -16,7 +16,7 @@ INTEGRATION = Path(__file__).parent / "integration"
 # No deadline and no "too slow": how fast a busy machine draws examples says nothing about the code.
 _UNTIMED: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("dev", max_examples=50, **_UNTIMED)
-settings.register_profile("ci", max_examples=500, print_blob=True, **_UNTIMED)
+settings.register_profile("ci", max_examples=200, print_blob=True, **_UNTIMED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 

@@ -308,6 +308,8 @@ class CheckpointFacts:
         """Failed checkpoints after the newest complete one, as far as the history goes.
 
         A failed savepoint says that its folder cannot be written, not that the job is ill.
+        An attempt that fails before a task is asked, because a task does not run, is in
+        `counts.failed` only: Flink does not list it.
 
         Example:
             >>> failed = Checkpoint(8, "FAILED", is_savepoint=False)

@@ -42,8 +42,9 @@ class SourceIdentity:
         version: As the server says it. Not part of the identity: an upgrade in place
             keeps the binlogs.
         server_id: Set by a person, so never enough alone.
-        server_uuid: `@@server_uuid`, on MariaDB `@@server_uid` where it exists
-            (11.4.5 has it, 10.11.5 has not).
+        server_uuid: `@@server_uuid`; None on MariaDB. Its `@@server_uid` (11.4) is a hash
+            of the port and the network card's address: other data on the same port has
+            the same one, and data that moves to another machine gets another.
         resource_id: RDS `DbiResourceId` or `DbClusterResourceId`, when known. It stays
             with the server when a switchover moves its name.
     """

@@ -183,7 +183,7 @@ def _enumerator(
     what = f"coordinator of source {operator.operator_id}"
     try:
         data = files.bytes_of(operator.coordinator, what) or b""
-        return read_enumerator(data, path=f"{files.path} ({what})"), data, ""
+        return read_enumerator(data, path=what), data, ""
     except CheckpointUnreadable as error:
         return None, b"", f"the coordinator state is not readable: {error.message}"
 

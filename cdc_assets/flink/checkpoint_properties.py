@@ -23,7 +23,7 @@ _REFERENCES = ("L", "[")
 _WRITE_METHOD, _SERIALIZABLE, _EXTERNALIZABLE = 0x01, 0x02, 0x04
 
 
-@dataclass
+@dataclass(eq=False)
 class _Class:
     name: str
     flags: int = 0
@@ -40,7 +40,7 @@ class _Class:
         return found
 
 
-@dataclass
+@dataclass(eq=False)
 class _Object:
     class_name: str
     fields: dict[str, object] = field(default_factory=dict[str, object])

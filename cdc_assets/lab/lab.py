@@ -16,7 +16,7 @@ from types import FrameType
 from cdc_assets.errors import LabError, ServiceFailed
 from cdc_assets.lab.cache import Cache, check_platform, default_cache_dir
 from cdc_assets.lab.data_templates import ensure_template, find_program
-from cdc_assets.lab.home import load_state, prepare_home, save_state, update_state
+from cdc_assets.lab.home import check_home, load_state, prepare_home, save_state, update_state
 from cdc_assets.lab.locks import file_lock
 from cdc_assets.lab.mysql_servers import (
     create_source_accounts,
@@ -85,7 +85,7 @@ def up(home: Path, source: ServerKind = "mariadb", *, tell: Tell = lambda _text:
         CdcError: Something could not be started; what was started is stopped again.
     """
     check_platform()
-    home.mkdir(parents=True, exist_ok=True)
+    check_home(home)
     with file_lock(home / ".up.lock", timeout_seconds=_HOME_LOCK_SECONDS):
         found = _found(home)
         if found is not None and found.source_kind != source:
@@ -171,20 +171,24 @@ def _stopped_on_failure(home: Path) -> Generator[None]:
         raise KeyboardInterrupt
 
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, interrupt) if in_main else None
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in signals}
+    if in_main:
+        signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     except BaseException:  # KeyboardInterrupt too: nothing may outlive a start that failed
         if in_main:  # an impatient second Ctrl-C would leave the rest running
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            interrupts = signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in signals:
+                signal.signal(number, signal.SIG_IGN)
         state = load_state(home)
         _stop_everything(home, [] if state is None else list(state.services.values()))
         update_state(home, _without_processes)
         raise
     finally:
         if in_main:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _start_all(home: Path, state: LabState, tell: Tell) -> None:

@@ -42,8 +42,13 @@ class ProcessRecord:
 
 def record_of(pid: int) -> ProcessRecord | None:
     """Return the record of a live process, None when there is none."""
+    import psutil  # noqa: PLC0415 - extra `lab`
+
     process = _process(pid)
-    return None if process is None else ProcessRecord(pid, process.create_time())
+    try:
+        return None if process is None else ProcessRecord(pid, process.create_time())
+    except psutil.Error:
+        return None
 
 
 def start(
@@ -59,6 +64,8 @@ def start(
     Raises:
         ServiceFailed: The program cannot be started.
     """
+    import psutil
+
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, **(env or {}), HOME_VARIABLE: str(home)}
     try:
@@ -74,12 +81,10 @@ def start(
             )
     except OSError as error:
         raise ServiceFailed(f"{command[0]} cannot be started: {error.strerror}") from error
-    record = record_of(process.pid)
     # The child is detached on purpose: without this, Popen warns when it is garbage-collected.
     process.returncode = 0
-    if record is None:
-        raise ServiceFailed(f"{command[0]} ended at once", hint=f"See {log}")
-    return record
+    # A child that ended at once is a zombie until `_reap`, and still tells when it was started.
+    return ProcessRecord(process.pid, psutil.Process(process.pid).create_time())
 
 
 def is_running(record: ProcessRecord | None) -> bool:

@@ -75,7 +75,7 @@ def fetch_with_npm(package: Package, folder: Path, progress: Progress) -> Path:
         )
     root = Path(specification.origin).parent
     npm = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-    command = [str(root / "bin" / "node"), str(npm), "pack", "--silent"]
+    command = [str(root / "bin" / "node"), str(npm), "pack", "--loglevel=error"]
     command += ["--cache", str(folder / "npm-cache"), package.coordinates]
     _run(command, package, folder, progress)
     return _only_file(package, folder, ".tgz")

@@ -117,6 +117,15 @@ def test_no_module_has_a_name_that_says_nothing(word: str) -> None:
     assert [path for path in sources("cdc_assets") if path.stem == word] == []
 
 
+def test_every_module_has_its_place_in_the_import_layers() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    layers = text.split("\nlayers = [", 1)[1].split("\n]", 1)[0]
+    placed = set(re.findall(r"cdc_assets\.(\w+)", layers))
+    package = ROOT / "cdc_assets"
+    found = {path.relative_to(package).parts[0] for path in sources("cdc_assets")}
+    assert {name.removesuffix(".py") for name in found} - {"__init__"} - placed == set()
+
+
 def test_every_module_outside_the_lab_loads_without_any_extra() -> None:
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts)

@@ -198,11 +198,9 @@ class Reader:
         out.i32(6)
         out.i8(self.compressed)
         out.data += struct.pack(">h", 1 + len(self.others)) + b"meta" + struct.pack(">h", 0)
-        states: list[tuple[str, int, list[int]]] = []
         names = sorted(self.others)
         before, after = names[::2], names[1::2]
-        for name in before:
-            states.append((name, 0, self._elements(out, self.others[name])))
+        states = [(name, 0, self._elements(out, self.others[name])) for name in before]
         offsets: list[int] = []
         for split in self.splits:
             offsets.append(len(out))
@@ -211,8 +209,7 @@ class Reader:
             out.i32(self.split_version)
             out.block(data)
         states.append(("SourceReaderState", self.mode, offsets))
-        for name in after:
-            states.append((name, 1, self._elements(out, self.others[name])))
+        states += [(name, 1, self._elements(out, self.others[name])) for name in after]
         return bytes(out.data), states
 
     def _elements(self, out: Out, elements: list[bytes]) -> list[int]:

@@ -31,6 +31,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=1
 tables = st.tuples(names, names)
 data = st.binary(max_size=40)
 files = st.from_regex(r"[a-z]{1,20}-bin\.[0-9]{6}", fullmatch=True)
+state_files = st.from_regex(r"[g-z][a-z0-9-]{0,20}(/[0-9]{1,3})?", fullmatch=True)
 positions = st.integers(4, 2**40)
 hex_ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
 storages: st.SearchStrategy[Storage] = st.sampled_from(["inline", "relative"])
@@ -55,8 +56,8 @@ def streams() -> st.SearchStrategy[bytes]:
         st.just(b"\x00"),
         st.just(b"\x10"),
         data.map(inline),
-        st.builds(relative, names, st.integers(0, 2**40)),
-        st.builds(absolute, names.map("file:/elsewhere/{}".format), st.integers(0, 2**40)),
+        st.builds(relative, state_files, st.integers(0, 2**40)),
+        st.builds(absolute, state_files.map("file:/elsewhere/{}".format), st.integers(0, 2**40)),
         st.builds(segment, st.just("/elsewhere/s"), st.integers(0, 99), st.integers(0, 99)),
         data.map(inline).map(lambda one: key_groups(3, one)),
     )
@@ -176,9 +177,7 @@ def steady_jobs(draw: st.DrawFn) -> Job:
 @st.composite
 def busy_sources(draw: st.DrawFn) -> Operator:
     """Return a source in any phase of its snapshot."""
-    snapshots = st.builds(
-        Snapshot, table=tables, split_id=names, watermark=st.none() | offsets()
-    )
+    snapshots = st.builds(Snapshot, table=tables, split_id=names, watermark=st.none() | offsets())
     coordinator = st.builds(
         Coordinator,
         flag=st.sampled_from([1, 2, 3]),
@@ -193,7 +192,8 @@ def busy_sources(draw: st.DrawFn) -> Operator:
     )
     binlog = st.builds(
         Binlog,
-        starting=offsets(gtids=st.none() | st.just("uuid:1-5")) | st.just(offset("", 0, kind="EARLIEST")),
+        starting=offsets(gtids=st.none() | st.just("uuid:1-5"))
+        | st.just(offset("", 0, kind="EARLIEST")),
         finished=st.lists(st.builds(Finished, tables, names, offsets()), max_size=3),
         tables=st.lists(tables, max_size=3),
         total=st.none() | st.integers(0, 5),

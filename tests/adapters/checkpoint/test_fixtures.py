@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+
 from cdc_assets.flink.checkpoint import read_checkpoint
 from cdc_assets.flink.metadata_format import INLINE
 from cdc_assets.flink.metadata_reader import read_metadata
-
 from tests.adapters.checkpoint.builder import FIXTURES
 
-CONSTRUCTED = [("flink-1.20.4-v4-binlog", 4, None), ("flink-2.2.1-v6-binlog", 6, "Source: orders[1]")]
+CONSTRUCTED = [
+    ("flink-1.20.4-v4-binlog", 4, None),
+    ("flink-2.2.1-v6-binlog", 6, "Source: orders[1]"),
+]
 
 
 @pytest.mark.parametrize(("folder", "version", "name"), CONSTRUCTED)
@@ -47,7 +50,9 @@ def test_a_reader_without_all_finished_splits_is_not_usable_without_state(folder
     assert source.reason == "the reader knows 0 of 3 finished snapshot splits"
 
 
-@pytest.mark.parametrize(("folder", "size"), [("flink-1.20.4-v4-binlog", 1335), ("flink-2.2.1-v6-binlog", 1356)])
+@pytest.mark.parametrize(
+    ("folder", "size"), [("flink-1.20.4-v4-binlog", 1335), ("flink-2.2.1-v6-binlog", 1356)]
+)
 def test_the_structure_is_that_of_the_description(folder: str, size: int) -> None:
     data = (FIXTURES / folder / "_metadata").read_bytes()
     metadata = read_metadata(data)

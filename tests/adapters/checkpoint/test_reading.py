@@ -7,6 +7,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+
 from cdc_assets.errors import CheckpointUnreadable
 from cdc_assets.flink.checkpoint import (
     BinlogOffset,
@@ -19,8 +21,6 @@ from cdc_assets.flink.checkpoint import (
 )
 from cdc_assets.flink.enumerator_format import STATUSES
 from cdc_assets.flink.metadata_reader import read_metadata
-from hypothesis import given, settings
-
 from tests.adapters.checkpoint.builder import (
     Binlog,
     Coordinator,
@@ -62,9 +62,7 @@ def expected_binlog(operator: Operator) -> BinlogSplitState | None:
                     ending=expected_offset(split.ending) if split.ending else None,
                     tables=tuple(sorted(".".join(table) for table in split.tables)),
                     finished_splits=tuple(
-                        Watermark(
-                            ".".join(one.table), one.split_id, expected_offset(one.watermark)
-                        )
+                        Watermark(".".join(one.table), one.split_id, expected_offset(one.watermark))
                         for one in split.finished
                     ),
                     total_finished_split_size=(
@@ -180,7 +178,11 @@ def one_source(binlog: Binlog, coordinator: Coordinator) -> SourceState:
         (Binlog(), Coordinator(), ""),
         (Binlog(), Coordinator(flag=2), ""),
         (Binlog(), Coordinator(status=4), ""),
-        (Binlog(suspended=True), Coordinator(), "the binlog reader is suspended for newly added tables"),
+        (
+            Binlog(suspended=True),
+            Coordinator(),
+            "the binlog reader is suspended for newly added tables",
+        ),
         (Binlog(total=2), Coordinator(), "the reader knows 0 of 2 finished snapshot splits"),
         (Binlog(), Coordinator(status=0), "the snapshot is not finished (INITIAL_ASSIGNING)"),
         (Binlog(), Coordinator(status=2), "the snapshot is not finished (NEWLY_ADDED_ASSIGNING)"),
@@ -214,7 +216,8 @@ def test_a_position_is_usable_without_state_only_when_nothing_else_is_pending(
 def test_a_source_that_is_still_in_its_snapshot_has_no_position(tmp_path: Path) -> None:
     splits: list[Binlog | Snapshot] = [Snapshot(), Snapshot(watermark=offset())]
     operator = Operator(
-        coordinator=Coordinator(status=0, binlog_assigned=False), subtasks=[Subtask(0, Reader(splits))]
+        coordinator=Coordinator(status=0, binlog_assigned=False),
+        subtasks=[Subtask(0, Reader(splits))],
     )
     Job(operators=[operator]).write(tmp_path)
 
@@ -296,7 +299,9 @@ def test_an_unknown_handle_type_is_named_with_its_position(tmp_path: Path) -> No
     at = 4 + 4 + 8 + 4 + 4 + 16 + 4 + 4
     broken = data[:at] + b"\x63" + data[at + 1 :]
 
-    with pytest.raises(CheckpointUnreadable, match=f"at byte {at}: state handle of unknown type 99"):
+    with pytest.raises(
+        CheckpointUnreadable, match=f"at byte {at}: state handle of unknown type 99"
+    ):
         parse_metadata(broken)
 
 

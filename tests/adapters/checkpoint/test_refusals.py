@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cdc_assets.errors import TransplantRefused
 from cdc_assets.flink.transplant import transplant
-
 from tests.adapters.checkpoint.builder import (
     FIXTURES,
     Binlog,
@@ -178,7 +178,9 @@ CASES: list[tuple[str, Operator, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("operator", "reason"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(
+    ("operator", "reason"), [case[1:] for case in CASES], ids=[c[0] for c in CASES]
+)
 def test_a_source_that_is_not_fully_understood_is_refused(
     operator: Operator, reason: str, tmp_path: Path
 ) -> None:
@@ -231,9 +233,7 @@ def test_every_reason_is_named_at_once(tmp_path: Path) -> None:
         ("green.000001", 2**63),
     ],
 )
-def test_coordinates_that_no_server_prints_are_refused(
-    file: str, pos: int, tmp_path: Path
-) -> None:
+def test_coordinates_that_no_server_prints_are_refused(file: str, pos: int, tmp_path: Path) -> None:
     Job(operators=[source()]).write(tmp_path / "old")
 
     with pytest.raises(TransplantRefused, match="are not binlog coordinates"):

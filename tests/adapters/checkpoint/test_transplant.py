@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+
 from cdc_assets.errors import TransplantRefused
 from cdc_assets.flink import directory_copy
 from cdc_assets.flink.checkpoint import CheckpointState, SourceState, read_checkpoint
 from cdc_assets.flink.split_format import parse_offset
 from cdc_assets.flink.transplant import offset_text, transplant
-from hypothesis import given
-
 from tests.adapters.checkpoint.builder import (
     Binlog,
     Coordinator,
@@ -95,7 +94,9 @@ def job(storage: Storage = "inline", other: bytes = b"\x00") -> Job:
                         [
                             Binlog(
                                 starting=offset("bin.000002", 4995, event=3, row=1, server_id=1),
-                                finished=[Finished(table, f"{table[1]}:0", offset("bin.000001", 154))],
+                                finished=[
+                                    Finished(table, f"{table[1]}:0", offset("bin.000001", 154))
+                                ],
                                 tables=[table],
                             )
                         ],
@@ -175,14 +176,20 @@ def test_the_new_offset_is_spelled_as_flink_cdc_spells_it() -> None:
         '{"transaction_id":null,"ts_sec":"0","file":"mysql-bin-changelog.000003",'
         '"pos":"157","kind":"SPECIFIC","row":"0","event":"0"}'
     )
-    assert set(json.loads(text).values()) <= {None, "0", "157", "SPECIFIC", "mysql-bin-changelog.000003"}
+    assert set(json.loads(text).values()) <= {
+        None,
+        "0",
+        "157",
+        "SPECIFIC",
+        "mysql-bin-changelog.000003",
+    }
 
 
 def test_other_files_of_the_savepoint_come_along(tmp_path: Path) -> None:
     job("relative", key_groups(7, relative("keyed/state", 5))).write(tmp_path / "old")
     (tmp_path / "old" / "keyed").mkdir()
     (tmp_path / "old" / "keyed" / "state").write_bytes(b"state")
-    os.chmod(tmp_path / "old" / "keyed" / "state", 0o640)
+    (tmp_path / "old" / "keyed" / "state").chmod(0o640)
 
     report = transplant(tmp_path / "old", tmp_path / "new", *GREEN)
 
@@ -280,9 +287,7 @@ def test_an_original_that_changes_meanwhile_is_refused(
 def test_sources_at_the_drained_position_are_accepted(tmp_path: Path) -> None:
     job().write(tmp_path / "old")
 
-    report = transplant(
-        tmp_path / "old", tmp_path / "new", *GREEN, expected=[("bin.000002", 4995)]
-    )
+    report = transplant(tmp_path / "old", tmp_path / "new", *GREEN, expected=[("bin.000002", 4995)])
 
     assert len(report.sources) == 2
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 PAYLOADS = Path(__file__).parent / "payloads"
 
 
-class Recorded:
-    """One answer: a status and a body, or an exception of the connection."""
+class Answer(Protocol):
+    status: int
+    body: bytes
+    headers: dict[str, str]
 
-    def __init__(
-        self, status: int, body: bytes, headers: dict[str, str] | None = None
-    ) -> None:
+
+class Recorded:
+    """One answer: a status, a body and headers."""
+
+    def __init__(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.status = status
         self.body = body
         self.headers = {"content-type": "application/json; charset=UTF-8", **(headers or {})}
@@ -49,22 +53,29 @@ def answer(body: object, status: int = 200) -> Recorded:
     return Recorded(status, json.dumps(body).encode())
 
 
+class Payloads(Protocol):
+    def __call__(self, name: str, **replacements: str) -> Recorded: ...
+
+
+class Replies(Protocol):
+    def __call__(self, body: object, status: int = 200) -> Recorded: ...
+
+
 class FakeServer(BaseAdapter):
     """Answers by method and path; the last answer of a path is given again and again."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._answers: dict[tuple[str, str], list[Recorded | Exception]] = {}
+        self._answers: dict[tuple[str, str], list[Answer | Exception]] = {}
         self.calls: list[tuple[str, str]] = []
         self.bodies: dict[tuple[str, str], list[Any]] = {}
         self.queries: dict[tuple[str, str], list[dict[str, list[str]]]] = {}
         self.timeouts: list[object] = []
-        self.redirects_followed: list[str] = []
 
-    def on(self, method: str, path: str, *answers: Recorded | Exception) -> None:
+    def on(self, method: str, path: str, *answers: Answer | Exception) -> None:
         self._answers[(method, path)] = list(answers)
 
-    def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
+    def send(self, request: requests.PreparedRequest, **kwargs: object) -> requests.Response:
         parts = urlsplit(str(request.url))
         key = (str(request.method), parts.path)
         self.calls.append(key)
@@ -82,6 +93,7 @@ class FakeServer(BaseAdapter):
         response.status_code = found.status
         response.headers.update(found.headers)
         response.url = str(request.url)
+        response.request = request
         response.raw = HTTPResponse(
             body=io.BytesIO(found.body), status=found.status, headers=found.headers,
             preload_content=False,
@@ -137,10 +149,10 @@ def gateway(session: requests.Session, clock: FakeClock) -> SqlGateway:
 
 
 @pytest.fixture
-def payload() -> Any:
+def payload() -> Payloads:
     return recorded
 
 
 @pytest.fixture
-def reply() -> Any:
+def reply() -> Replies:
     return answer

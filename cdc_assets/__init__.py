@@ -1,0 +1,96 @@
+"""MySQL change streams as Dagster assets: streams that survive a blue/green upgrade.
+
+Names load when they are used: the lab's own processes import this package, and none of
+them needs Dagster.
+"""
+
+from __future__ import annotations
+
+import importlib
+import typing
+
+if typing.TYPE_CHECKING:
+    from cdc_assets.checks import build_health_check, build_reconciliation_checks
+    from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.core.recovery import Policy
+    from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+    from cdc_assets.definitions_builder import build_cdc_definitions
+    from cdc_assets.errors import CdcError, ConfigurationError
+    from cdc_assets.flink.resource import FlinkResource
+    from cdc_assets.jobs import build_recovery_job
+    from cdc_assets.ledger.resource import LedgerResource
+    from cdc_assets.metadata import CdcMetadata
+    from cdc_assets.mysql.resource import MySqlResource
+    from cdc_assets.operations.runtime import Budgets
+    from cdc_assets.rds.resource import RdsResource
+    from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
+    from cdc_assets.targets.resource import MySqlTargetResource
+    from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
+
+_HOMES = {
+    "Budgets": "operations.runtime",
+    "CdcError": "errors",
+    "CdcMetadata": "metadata",
+    "CdcProps": "translator",
+    "CdcStreamComponent": "component",
+    "CdcTranslator": "translator",
+    "ConfigurationError": "errors",
+    "FlinkResource": "flink.resource",
+    "LedgerResource": "ledger.resource",
+    "MySqlResource": "mysql.resource",
+    "MySqlTargetResource": "targets.resource",
+    "MySqlToMySqlComponent": "component",
+    "Policy": "core.recovery",
+    "QuerySpec": "core.stream",
+    "RdsResource": "rds.resource",
+    "ServerIdRange": "core.stream",
+    "StreamGraph": "translator",
+    "StreamSpec": "core.stream",
+    "TableRef": "core.stream",
+    "build_cdc_definitions": "definitions_builder",
+    "build_health_check": "checks",
+    "build_rds_event_sensor": "sensors",
+    "build_reconciliation_checks": "checks",
+    "build_recovery_job": "jobs",
+    "build_stream_health_sensor": "sensors",
+}
+
+__all__ = [
+    "Budgets",
+    "CdcError",
+    "CdcMetadata",
+    "CdcProps",
+    "CdcStreamComponent",
+    "CdcTranslator",
+    "ConfigurationError",
+    "FlinkResource",
+    "LedgerResource",
+    "MySqlResource",
+    "MySqlTargetResource",
+    "MySqlToMySqlComponent",
+    "Policy",
+    "QuerySpec",
+    "RdsResource",
+    "ServerIdRange",
+    "StreamGraph",
+    "StreamSpec",
+    "TableRef",
+    "build_cdc_definitions",
+    "build_health_check",
+    "build_rds_event_sensor",
+    "build_reconciliation_checks",
+    "build_recovery_job",
+    "build_stream_health_sensor",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

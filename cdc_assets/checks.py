@@ -1,0 +1,141 @@
+"""The executable checks: row counts of target tables, and the health of a stream."""
+
+# No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
+
+from collections.abc import Iterator, Mapping
+
+import dagster as dg
+
+from cdc_assets.errors import CdcError
+from cdc_assets.operations.look import look_twice
+from cdc_assets.operations.launch import newest
+from cdc_assets.operations.reconcile import reconcile
+from cdc_assets.ports import ReconciliationRow
+from cdc_assets.reports import (
+    columns_of,
+    count_event,
+    counted,
+    failure,
+    health_of,
+    stream_metadata,
+)
+from cdc_assets.translator import HEALTH, ROW_COUNT, StreamGraph, TargetAsset
+from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
+
+# One multi-asset check over thousands of tables makes loading slow; blocks do not.
+_BLOCK = 200
+
+
+def build_reconciliation_checks(graph: StreamGraph) -> list[dg.AssetChecksDefinition]:
+    """Return the checks `row_count` of every copied target table.
+
+    Drifted fails the check as an error. Inconclusive, for example because rows move, is a
+    warning: it proves nothing in either direction.
+
+    Args:
+        graph: The stream's assets.
+    """
+    copies = graph.copies
+    blocks = [copies[at : at + _BLOCK] for at in range(0, len(copies), _BLOCK)]
+    return [_row_counts(graph, block, index) for index, block in enumerate(blocks)]
+
+
+def _row_counts(
+    graph: StreamGraph, block: tuple[TargetAsset, ...], index: int
+) -> dg.AssetChecksDefinition:
+    key = resource_key(graph.stream.name)
+
+    @dg.multi_asset_check(
+        name=f"row_counts_{graph.stream.name}" + (f"_{index + 1}" if index else ""),
+        specs=[
+            dg.AssetCheckSpec(
+                ROW_COUNT,
+                asset=target.spec.key,
+                description="Source and target hold the same number of rows at one position.",
+            )
+            for target in block
+        ],
+        can_subset=True,
+        required_resource_keys={key},
+    )
+    def row_counts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        access: StreamAccess = getattr(context.resources, key)
+        selected = {check.asset_key for check in context.selected_asset_check_keys}
+        try:
+            connection = access.connect()
+            columns = columns_of(connection, graph)
+            for target in block:
+                if target.spec.key in selected:
+                    yield _count(context, connection, target, columns.get(target.name, {}))
+        except CdcError as error:
+            raise failure(error) from None
+
+    return row_counts
+
+
+def _count(
+    context: dg.AssetCheckExecutionContext,
+    connection: StreamConnection,
+    target: TargetAsset,
+    columns: Mapping[str, dg.MetadataValue],
+) -> dg.AssetCheckResult:
+    rt = connection.runtime
+    row = newest(rt)
+    if row is None or target.table is None:
+        return _unproved(target, "not deployed: materialize the snapshot, then the stream")
+    if row.kind == "drain":
+        return _unproved(target, f"incarnation {row.number} drains old blue; look again after it")
+    verdict: ReconciliationRow = reconcile(rt, row, tables=(target.table,))[0]
+    context.log.info(f"{verdict.table}: {verdict.verdict}: {verdict.reason}")
+    context.instance.report_runless_asset_event(count_event(target, verdict, columns))
+    result = counted(verdict)
+    return dg.AssetCheckResult(
+        asset_key=target.spec.key,
+        check_name=ROW_COUNT,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.text,
+        metadata=result.metadata,
+    )
+
+
+def _unproved(target: TargetAsset, text: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=target.spec.key,
+        check_name=ROW_COUNT,
+        passed=False,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=f"Inconclusive: {text}",
+    )
+
+
+def build_health_check(graph: StreamGraph) -> dg.AssetChecksDefinition:
+    """Return the check `health` of the stream asset, for a look between two sensor ticks.
+
+    Args:
+        graph: The stream's assets.
+    """
+    key = resource_key(graph.stream.name)
+
+    @dg.asset_check(
+        asset=graph.key,
+        name=HEALTH,
+        description="The job runs, has a binlog connection, and moves; nothing is to be done.",
+        required_resource_keys={key},
+    )
+    def health(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        access: StreamAccess = getattr(context.resources, key)
+        try:
+            connection = access.connect()
+            seen, decision = look_twice(connection.runtime)
+        except CdcError as error:
+            raise failure(error) from None
+        found = health_of(decision)
+        return dg.AssetCheckResult(
+            passed=found.passed,
+            severity=found.severity,
+            description=found.text,
+            metadata=stream_metadata(connection, seen, found).to_metadata(),
+        )
+
+    return health

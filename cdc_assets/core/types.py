@@ -1,0 +1,204 @@
+"""Types: how each MySQL column type is carried, and which target column can hold it. Pure.
+
+Each mapping was proved on real servers with the type's extremes, once read by the
+snapshot and once by the stream (tests/integration/test_types.py). What does not come out
+right in both is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.errors import UnsupportedType
+
+_TYPE = re.compile(r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.S | re.I)
+_VALUE = re.compile(r"'((?:[^']|'')*)'")
+_FLINK_DIGITS = 38
+_INT_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+_TEXT_BYTES = {"tinytext": 2**8, "text": 2**16, "mediumtext": 2**24, "longtext": 2**32}
+_BLOB_BYTES = {"tinyblob": 2**8, "blob": 2**16, "mediumblob": 2**24, "longblob": 2**32}
+_BYTES_PER_CHARACTER = {"utf8mb4": 4, "utf8": 3, "utf8mb3": 3}
+_SYNONYMS = {"integer": "int", "numeric": "decimal", "dec": "decimal", "real": "double",
+             "bool": "tinyint", "boolean": "tinyint"}  # fmt: skip
+# The reader decodes binlog bytes by the column's character set; these were proved.
+_CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1", "ascii"})
+_SPATIAL = frozenset({
+    "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
+    "multipolygon", "geometrycollection", "geomcollection",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MySqlType:
+    """A column type, taken apart.
+
+    Attributes:
+        base: Lower case, without synonyms.
+        size: Display width, digits, characters, bytes, bits or fractional digits.
+        scale: Digits after the point of a decimal.
+        unsigned: Whether it is.
+        values: Of an enum or a set.
+    """
+
+    base: str
+    size: int | None = None
+    scale: int | None = None
+    unsigned: bool = False
+    values: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, column: Column) -> MySqlType:
+        """Read a column's full type.
+
+        Example:
+            >>> MySqlType.parse(Column("c", "decimal", "decimal(20,8) unsigned")).scale
+            8
+        """
+        match = _TYPE.match(column.column_type)
+        base = (match["base"] if match else column.data_type).lower()
+        base = _SYNONYMS.get(base, base)
+        inner, rest = (match["inner"] or "", match["rest"]) if match else ("", "")
+        unsigned = "unsigned" in rest.lower() or "zerofill" in rest.lower()
+        if base in {"enum", "set"}:
+            values = tuple(value.replace("''", "'") for value in _VALUE.findall(inner))
+            return cls(base, values=values)
+        numbers = [int(part) for part in inner.split(",") if part.strip().isdigit()]
+        return cls(
+            base,
+            size=numbers[0] if numbers else None,
+            scale=numbers[1] if len(numbers) > 1 else None,
+            unsigned=unsigned,
+        )
+
+
+@dataclass(frozen=True)
+class Carried:
+    """How a column goes through Flink.
+
+    Attributes:
+        column: The source column.
+        source_type: In the source table's DDL.
+        sink_type: In the sink table's DDL.
+        expression: SELECT expression with `{}` where the quoted column name goes.
+    """
+
+    column: Column
+    source_type: str
+    sink_type: str
+    expression: str = "{}"
+
+
+def carried(table: str, column: Column, *, is_key: bool = False) -> Carried:
+    """Return how a column is carried.
+
+    Args:
+        table: `database.table`, for the error.
+        column: As the source describes it.
+        is_key: Whether it is part of the primary key. A key column is not cast: a cast hides
+            the key from Flink's planner, which then splits updates in two.
+
+    Raises:
+        UnsupportedType: It cannot be carried, or was not proved.
+    """
+    kind = MySqlType.parse(column)
+    reason = _refusal(kind, column)
+    if reason:
+        raise UnsupportedType(table, column.name, column.column_type, reason)
+    source, sink, expression = _MAPPINGS[kind.base](kind)
+    if is_key and kind.base in {"date", "datetime"}:
+        sink, expression = source, "{}"
+    return Carried(column, source, sink, expression)
+
+
+def natural_type(table: str, column: Column) -> str:
+    """Return the Flink type of a target column that a query fills.
+
+    A query brings values of its own types, so there is no source column and no cast.
+
+    Raises:
+        UnsupportedType: A query cannot fill it.
+    """
+    way = carried(table, column, is_key=True)
+    base = MySqlType.parse(column).base
+    return way.source_type.replace("_LTZ", "") if base == "timestamp" else way.sink_type
+
+
+def _refusal(kind: MySqlType, column: Column) -> str:
+    """Return why a type cannot be carried, empty when it can."""
+    if column.generated:
+        return "the server computes it, so its value is not one that a stream can bring"
+    if kind.base in _REFUSED:
+        return _REFUSED[kind.base]
+    if kind.base in _SPATIAL:
+        return "spatial values arrive as JSON text and not as they were"
+    if kind.base not in _MAPPINGS:
+        return "it was not proved right in snapshot and stream"
+    if column.charset and column.charset not in _CHARSETS:
+        return f"character set {column.charset} was not proved right in snapshot and stream"
+    return ""
+
+
+def _integer(kind: MySqlType) -> tuple[str, str, str]:
+    signed = {"tinyint": "TINYINT", "smallint": "SMALLINT", "mediumint": "INT", "int": "INT",
+              "bigint": "BIGINT"}  # fmt: skip
+    unsigned = {"tinyint": "SMALLINT", "smallint": "INT", "mediumint": "INT", "int": "BIGINT",
+                "bigint": "DECIMAL(20, 0)"}  # fmt: skip
+    name = (unsigned if kind.unsigned else signed)[kind.base]
+    return name, name, "{}"
+
+
+def _decimal(kind: MySqlType) -> tuple[str, str, str]:
+    size = 10 if kind.size is None else kind.size
+    name = "STRING" if size > _FLINK_DIGITS else f"DECIMAL({size}, {kind.scale or 0})"
+    return name, name, "{}"
+
+
+def _bit(kind: MySqlType) -> tuple[str, str, str]:
+    if (kind.size or 1) == 1:
+        return "BOOLEAN", "BOOLEAN", "{}"
+    return "BYTES", "BYTES", "{}"
+
+
+def _as_text(source: str) -> tuple[str, str, str]:
+    # As text: JDBC's own classes go through the TaskManager's time zone and through the
+    # Julian calendar, and MySQL reads the text as it stands.
+    return source, "STRING", "CAST({} AS STRING)"
+
+
+def _timestamp(kind: MySqlType) -> tuple[str, str, str]:
+    digits = kind.size or 0
+    return f"TIMESTAMP_LTZ({digits})", "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
+
+
+def _same(name: str) -> Callable[[MySqlType], tuple[str, str, str]]:
+    return lambda _: (name, name, "{}")
+
+
+_MAPPINGS: dict[str, Callable[[MySqlType], tuple[str, str, str]]] = {
+    **dict.fromkeys(_INT_BITS, _integer),
+    "decimal": _decimal,
+    "float": _same("FLOAT"),
+    "double": _same("DOUBLE"),
+    "bit": _bit,
+    "date": lambda _: _as_text("DATE"),
+    "datetime": lambda kind: _as_text(f"TIMESTAMP({kind.size or 0})"),
+    "timestamp": _timestamp,
+    "year": _same("INT"),
+    **dict.fromkeys(("char", "varchar", "enum", "set", *_TEXT_BYTES), _same("STRING")),
+    **dict.fromkeys(("binary", "varbinary", *_BLOB_BYTES), _same("BYTES")),
+}
+_REFUSED: dict[str, str] = {}
+
+
+def target_column(column: Column) -> str:
+    """Return the type of a target column that holds every value of a source column."""
+    parts = [column.column_type]
+    if column.charset:
+        parts.append(f"CHARACTER SET {column.charset}")
+    if column.collation:
+        parts.append(f"COLLATE {column.collation}")
+    parts.append("NULL" if column.nullable else "NOT NULL")
+    return " ".join(parts)

@@ -1,0 +1,283 @@
+"""build_cdc_definitions: everything that Dagster needs of one or several streams."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import dagster as dg
+
+from cdc_assets.assets import build_snapshot_asset, build_stream_asset, table_specs
+from cdc_assets.checks import build_health_check, build_reconciliation_checks
+from cdc_assets.core.recovery import Policy
+from cdc_assets.core.stream import StreamSpec, check_ranges_apart
+from cdc_assets.errors import ConfigurationError
+from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.jobs import build_recovery_job
+from cdc_assets.ledger.resource import LedgerResource
+from cdc_assets.mysql.resource import MySqlResource
+from cdc_assets.operations.runtime import Budgets
+from cdc_assets.rds.resource import RdsResource
+from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
+from cdc_assets.targets.resource import MySqlTargetResource
+from cdc_assets.translator import CdcTranslator, StreamGraph
+from cdc_assets.wiring import StreamAccess, StreamWiring, resource_key
+
+_SHORTEST_INTERVAL = 1
+
+
+@dataclass(frozen=True)
+class Surface:
+    """How streams look and tick in Dagster, apart from what they are.
+
+    Attributes:
+        translator: Names and looks of assets.
+        source_name: First part of the source tables' keys.
+        source_kind: `mysql` or `mariadb`, shown on source tables.
+        target_name: First part of the target tables' keys.
+        health_interval_seconds: Between two ticks of the health sensor.
+        rds_interval_seconds: Between two ticks of the RDS event sensor.
+        heartbeat_seconds: Between two reports of a stream that does not change.
+        sensors_running: Whether sensors and schedules are on from the start.
+        reconcile_cron: When row counts are compared, empty for never.
+        declare_sources: False where other definitions declare the source tables.
+    """
+
+    translator: CdcTranslator | None = None
+    source_name: str = "source"
+    source_kind: str = "mysql"
+    target_name: str = "target"
+    health_interval_seconds: int = 30
+    rds_interval_seconds: int = 30
+    heartbeat_seconds: float = 300.0
+    sensors_running: bool = False
+    reconcile_cron: str = "0 * * * *"
+    declare_sources: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuse what Dagster would refuse later, with a trace."""
+        for name in ("health_interval_seconds", "rds_interval_seconds"):
+            if getattr(self, name) < _SHORTEST_INTERVAL:
+                raise ConfigurationError(
+                    "must be at least 1", field=name, value=getattr(self, name)
+                )
+
+
+def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting named
+    *,
+    streams: StreamSpec | Sequence[StreamSpec],
+    source: MySqlResource,
+    target: MySqlTargetResource,
+    flink: FlinkResource,
+    ledger: LedgerResource,
+    rds: RdsResource | None = None,
+    policy: Policy | None = None,
+    budgets: Budgets | None = None,
+    translator: CdcTranslator | None = None,
+    source_name: str = "source",
+    source_kind: str = "mysql",
+    target_name: str = "target",
+    health_interval_seconds: int = 30,
+    rds_interval_seconds: int = 30,
+    heartbeat_seconds: float = 300.0,
+    sensors_running: bool = False,
+    reconcile_cron: str = "0 * * * *",
+    declare_sources: bool = True,
+) -> dg.Definitions:
+    """Return assets, checks, sensors, jobs and schedules of one or several streams.
+
+    Nothing is opened, and no environment variable is read, before something runs.
+
+    Args:
+        streams: Streams of one source into one target.
+        source: The source's endpoint.
+        target: Where rows land.
+        flink: Which cluster runs the jobs.
+        ledger: Which database remembers positions and recoveries.
+        rds: RDS, None where no blue/green switchover can happen.
+        policy: What automation may do.
+        budgets: How long each wait may last.
+        translator: Changes names and looks of assets.
+        source_name: First part of the source tables' keys.
+        source_kind: `mysql` or `mariadb`, shown on source tables.
+        target_name: First part of the target tables' keys.
+        health_interval_seconds: Between two ticks of the health sensor.
+        rds_interval_seconds: Between two ticks of the RDS event sensor.
+        heartbeat_seconds: Between two reports of a stream that does not change.
+        sensors_running: Whether sensors and schedules are on from the start.
+        reconcile_cron: When row counts are compared, empty for never.
+        declare_sources: False where other definitions declare the source tables.
+
+    Raises:
+        ConfigurationError: Two streams share a name, server ids or a target table.
+
+    Example:
+        >>> defs = build_cdc_definitions(
+        ...     streams=StreamSpec(
+        ...         name="shop",
+        ...         tables=(TableRef.parse("shop.orders"),),
+        ...         server_ids=ServerIdRange.parse("5400-5409"),
+        ...         target_database="dw",
+        ...     ),
+        ...     source=MySqlResource(
+        ...         host="db.example", username="cdc", password=dg.EnvVar("CDC_SOURCE_PASSWORD")
+        ...     ),
+        ...     target=MySqlTargetResource(
+        ...         host="dw.example",
+        ...         username="writer",
+        ...         password=dg.EnvVar("CDC_TARGET_PASSWORD"),
+        ...         database="dw",
+        ...     ),
+        ...     flink=FlinkResource(
+        ...         rest_url="http://flink:8081",
+        ...         sql_gateway_url="http://flink:8083",
+        ...         checkpoint_directory="file:///state/checkpoints",
+        ...         savepoint_directory="file:///state/savepoints",
+        ...     ),
+        ...     ledger=LedgerResource(url=dg.EnvVar("CDC_LEDGER_URL")),
+        ... )
+        >>> [sensor.name for sensor in defs.sensors]
+        ['health_shop']
+    """
+    specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
+    wirings = [
+        StreamWiring(
+            spec=spec,
+            source=source,
+            target=target,
+            flink=flink,
+            ledger=ledger,
+            rds=rds,
+            shares_account=len(specs) > 1,
+            policy=policy or Policy(),
+            budgets=budgets or Budgets(),
+        )
+        for spec in specs
+    ]
+    surface = Surface(
+        translator=translator,
+        source_name=source_name,
+        source_kind=source_kind,
+        target_name=target_name,
+        health_interval_seconds=health_interval_seconds,
+        rds_interval_seconds=rds_interval_seconds,
+        heartbeat_seconds=heartbeat_seconds,
+        sensors_running=sensors_running,
+        reconcile_cron=reconcile_cron,
+        declare_sources=declare_sources,
+    )
+    return definitions_of(wirings, surface, watch_rds=rds is not None)
+
+
+def definitions_of(
+    wirings: Sequence[StreamAccess], surface: Surface, *, watch_rds: bool
+) -> dg.Definitions:
+    """Return the definitions of streams that are wired already; tests bring fakes.
+
+    Args:
+        wirings: The streams.
+        surface: How they look and tick.
+        watch_rds: Whether the RDS event sensor is wanted.
+
+    Raises:
+        ConfigurationError: Two streams share a name, server ids or a target table.
+    """
+    specs = tuple(wiring.spec for wiring in wirings)
+    _refuse_shared(specs)
+    check_ranges_apart(specs)
+    sources: dict[dg.AssetKey, dg.AssetSpec] = {}
+    parts: list[dg.Definitions] = []
+    for wiring in wirings:
+        graph = StreamGraph.build(
+            wiring.spec,
+            surface.translator,
+            source_name=surface.source_name,
+            source_kind=surface.source_kind,
+            target_name=surface.target_name,
+        )
+        sources |= {spec.key: spec for spec in graph.sources}
+        parts.append(_of_stream(wiring, graph, surface, watch_rds=watch_rds))
+    if surface.declare_sources:
+        # Two streams may read one table, and one asset has one spec.
+        parts.append(dg.Definitions(assets=list(sources.values())))
+    return dg.Definitions.merge(*parts)
+
+
+def _of_stream(
+    wiring: StreamAccess, graph: StreamGraph, surface: Surface, *, watch_rds: bool
+) -> dg.Definitions:
+    name = graph.stream.name
+    job = build_recovery_job(graph)
+    health = build_stream_health_sensor(
+        graph=graph,
+        job_name=job.name,
+        interval_seconds=surface.health_interval_seconds,
+        heartbeat_seconds=surface.heartbeat_seconds,
+        running=surface.sensors_running,
+    )
+    events = build_rds_event_sensor(
+        graph=graph,
+        job_name=job.name,
+        interval_seconds=surface.rds_interval_seconds,
+        running=surface.sensors_running,
+    )
+    # Three heartbeats without progress, and never less than Dagster's shortest window.
+    silent = timedelta(seconds=max(3 * surface.heartbeat_seconds, 120.0))
+    checks = build_reconciliation_checks(graph)
+    schedules = _schedules(graph, checks, surface)
+    return dg.Definitions(
+        assets=[
+            *table_specs(graph, sources=False),
+            build_snapshot_asset(graph),
+            build_stream_asset(
+                graph, freshness=dg.FreshnessPolicy.time_window(fail_window=silent)
+            ),
+        ],
+        asset_checks=[*checks, build_health_check(graph)],
+        sensors=[health, events] if watch_rds else [health],
+        jobs=[job],
+        schedules=schedules,
+        resources={resource_key(name): wiring},
+    )
+
+
+def _schedules(
+    graph: StreamGraph, checks: Iterable[dg.AssetChecksDefinition], surface: Surface
+) -> list[dg.ScheduleDefinition]:
+    name, selected = graph.stream.name, list(checks)
+    if not selected or not surface.reconcile_cron:
+        return []
+    status = (
+        dg.DefaultScheduleStatus.RUNNING
+        if surface.sensors_running
+        else dg.DefaultScheduleStatus.STOPPED
+    )
+    job = dg.define_asset_job(
+        f"reconcile_{name}",
+        selection=dg.AssetSelection.checks(*selected),
+        description=f"Compares the row counts of stream {name!r} with its source.",
+        tags={"cdc/reconcile": name},
+    )
+    try:
+        return [
+            dg.ScheduleDefinition(
+                name=f"reconcile_{name}_schedule",
+                job=job,
+                cron_schedule=surface.reconcile_cron,
+                default_status=status,
+            )
+        ]
+    except dg.DagsterInvalidDefinitionError:
+        raise ConfigurationError(
+            "is not a cron expression", field="reconcile_cron", value=surface.reconcile_cron
+        ) from None
+
+
+def _refuse_shared(specs: Sequence[StreamSpec]) -> None:
+    names = [spec.name for spec in specs]
+    tables = [f"{spec.target_database}.{name}" for spec in specs for name in spec.target_names]
+    for what, values in (("streams", names), ("target tables", tables)):
+        double = sorted({value for value in values if values.count(value) > 1})
+        if double:
+            raise ConfigurationError("named twice", field=what, value=double)

@@ -1,0 +1,193 @@
+"""Reports: what Dagster is told, made from what the operations return."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import dagster as dg
+
+from cdc_assets.core.recovery import Decision, Hold, Relaunch, Resume
+from cdc_assets.errors import CdcError
+from cdc_assets.metadata import (
+    CdcMetadata,
+    column_lineage,
+    column_schema,
+    positions_text,
+    row_count,
+)
+from cdc_assets.operations.observe import Seen
+from cdc_assets.ports import ReconciliationRow, StepRow, Verdict
+from cdc_assets.translator import HEALTH, ROW_COUNT, StreamGraph, TargetAsset
+from cdc_assets.wiring import StreamConnection
+
+_LONGEST_DETAIL = 2000
+
+
+def failure(error: CdcError, *, metadata: CdcMetadata | None = None) -> dg.Failure:
+    """Return an error as Dagster's failure: one line, and no retry that nobody asked for."""
+    return dg.Failure(
+        description=str(error),
+        metadata=(metadata or CdcMetadata()).to_metadata(),
+        allow_retries=False,
+    )
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the check `health` says.
+
+    Attributes:
+        kind: The decision as a word.
+        passed: Whether the stream runs and nothing is to be done.
+        severity: ERROR when a person must look.
+        text: The reason and, after it, the next step.
+    """
+
+    kind: str
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    text: str
+
+    @property
+    def shape(self) -> str:
+        """Return the text without its numbers: what changes every second is no news."""
+        return f"{self.kind}: {re.sub(r'[0-9]+', '#', self.text)}"
+
+
+def health_of(decision: Decision) -> Health:
+    """Translate a decision."""
+    kind = type(decision).__name__
+    if isinstance(decision, Hold):
+        severity = dg.AssetCheckSeverity.WARN
+        return Health(kind, decision.healthy, severity, decision.reason)
+    if isinstance(decision, (Resume, Relaunch)):
+        return Health(kind, False, dg.AssetCheckSeverity.WARN, decision.reason)
+    text = f"{decision.reason}. {decision.hint}"
+    return Health(kind, False, dg.AssetCheckSeverity.ERROR, text)
+
+
+def stream_metadata(
+    connection: StreamConnection, look: Seen, health: Health
+) -> CdcMetadata:
+    """Return what one look says about a stream."""
+    seen = look.observation
+    job_id = seen.incarnation.job_id if seen.incarnation else ""
+    return CdcMetadata(
+        incarnation=seen.incarnation.number if seen.incarnation else None,
+        position=positions_text(seen.positions),
+        checkpoint=look.state.checkpoint_id if look.state else None,
+        job_id=job_id,
+        job_url=connection.job_url(job_id),
+        decision=health.kind,
+        reason=health.text,
+    )
+
+
+def health_evaluation(
+    graph: StreamGraph, health: Health, metadata: CdcMetadata
+) -> dg.AssetCheckEvaluation:
+    """Return the result of the check `health`, for a sensor to report."""
+    return dg.AssetCheckEvaluation(
+        asset_key=graph.key,
+        check_name=HEALTH,
+        passed=health.passed,
+        severity=health.severity,
+        description=health.text,
+        metadata=metadata.to_metadata(),
+    )
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What a row-count check says: Drifted is an error, Inconclusive a warning."""
+
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    text: str
+    metadata: Mapping[str, dg.MetadataValue]
+
+
+def counted(row: ReconciliationRow) -> Counted:
+    """Translate a verdict."""
+    severities: dict[Verdict, dg.AssetCheckSeverity] = {
+        "InSync": dg.AssetCheckSeverity.WARN,
+        "Inconclusive": dg.AssetCheckSeverity.WARN,
+        "Drifted": dg.AssetCheckSeverity.ERROR,
+    }
+    said = CdcMetadata(
+        verdict=row.verdict,
+        reason=row.reason,
+        source_rows=row.source_count,
+        target_rows=row.target_count,
+        recovery=row.recovery,
+    )
+    return Counted(
+        row.verdict == "InSync",
+        severities[row.verdict],
+        f"{row.verdict}: {row.reason}",
+        said.to_metadata(),
+    )
+
+
+def count_evaluation(target: TargetAsset, row: ReconciliationRow) -> dg.AssetCheckEvaluation:
+    """Return the result of a target table's check `row_count`."""
+    result = counted(row)
+    return dg.AssetCheckEvaluation(
+        asset_key=target.spec.key,
+        check_name=ROW_COUNT,
+        passed=result.passed,
+        severity=result.severity,
+        description=result.text,
+        metadata=result.metadata,
+    )
+
+
+def count_event(
+    target: TargetAsset,
+    row: ReconciliationRow,
+    extra: Mapping[str, dg.MetadataValue] | None = None,
+) -> dg.AssetMaterialization | dg.AssetObservation:
+    """Return a target table's row count; only a proved table counts as materialized."""
+    metadata = {**counted(row).metadata, **row_count(row.target_count), **(extra or {})}
+    if row.verdict == "InSync":
+        return dg.AssetMaterialization(
+            target.spec.key, description=row.reason, metadata=metadata
+        )
+    return dg.AssetObservation(target.spec.key, description=row.reason, metadata=metadata)
+
+
+def columns_of(
+    connection: StreamConnection, graph: StreamGraph
+) -> dict[str, dict[str, dg.MetadataValue]]:
+    """Return the columns of the target tables and where they come from, by table name.
+
+    They are only shown, so a target that does not answer stops nothing here.
+    """
+    rt = connection.runtime
+    try:
+        shapes = {shape.name: shape for shape in rt.target.shapes(rt.spec.target_names)}
+    except CdcError:
+        return {}
+    found: dict[str, dict[str, dg.MetadataValue]] = {}
+    for target in graph.targets:
+        shape = shapes.get(target.name)
+        if shape is None:
+            continue
+        lineage = (
+            {} if target.table is None else column_lineage(shape, graph.source_of(target.table))
+        )
+        found[target.name] = {**column_schema(shape), **lineage}
+    return found
+
+
+def step_metadata(row: StepRow, *, run: str) -> CdcMetadata:
+    """Return one step of a recovery."""
+    return CdcMetadata(
+        recovery=row.recovery,
+        step=row.step,
+        detail=json.dumps(dict(row.detail), default=str)[:_LONGEST_DETAIL],
+        run=run,
+    )

@@ -1,0 +1,57 @@
+"""The resources of the targets, one for each kind."""
+
+from __future__ import annotations
+
+import dagster as dg
+from pydantic import Field
+
+from cdc_assets.ports import Server
+from cdc_assets.targets.mysql import MySqlTarget, Tls
+
+
+class MySqlTargetResource(dg.ConfigurableResource[MySqlTarget]):
+    """A MySQL or MariaDB database that rows land in.
+
+    Example:
+        >>> MySqlTargetResource(
+        ...     host="dw.example",
+        ...     username="writer",
+        ...     password=dg.EnvVar("CDC_TARGET_PASSWORD"),
+        ...     database="dw",
+        ... ).port
+        3306
+    """
+
+    host: str = Field(description="Host name.")
+    port: int = Field(default=3306, description="TCP port.")
+    username: str = Field(description="Account that writes the target tables.")
+    password: str = Field(description="Its password; give it as EnvVar.", repr=False)
+    database: str = Field(description="Database that holds the target tables.")
+    tls: Tls = Field(
+        default="off",
+        description=(
+            "`off`, `encrypt` (refuses a plain connection) or `verify` (checks the certificate)."
+        ),
+    )
+    ca_file: str | None = Field(
+        default=None, description="File of the certificate authorities, for `verify`."
+    )
+    connect_timeout_seconds: float = Field(
+        default=3.0, gt=0, description="How long a connection may take."
+    )
+    read_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long an answer may take, row counts aside."
+    )
+
+    def get_client(self) -> MySqlTarget:
+        """Return the target; nothing is opened before its first use."""
+        return MySqlTarget(
+            Server(self.host, self.port),
+            self.database,
+            self.username,
+            self.password,
+            tls=self.tls,
+            ca_file=self.ca_file,
+            connect_timeout_seconds=self.connect_timeout_seconds,
+            read_timeout_seconds=self.read_timeout_seconds,
+        )

@@ -1,0 +1,203 @@
+"""StreamWiring: a stream's description with the resources that it runs on, connected on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import dagster as dg
+
+from cdc_assets.core.recovery import Policy
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.environment import resolved, with_values
+from cdc_assets.flink.engine import FlinkEngine
+from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
+from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.ledger.resource import LedgerResource
+from cdc_assets.mysql.resource import MySqlResource
+from cdc_assets.operations.clock import SystemClock
+from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.ports import Server
+from cdc_assets.preflight import Finding
+from cdc_assets.rds.resource import RdsResource
+from cdc_assets.targets.resource import MySqlTargetResource
+
+AnyResource: TypeAlias = dg.ConfigurableResource[Any]
+R = TypeVar("R", bound=AnyResource)
+
+
+def resource_key(stream: str) -> str:
+    """Return the key under which a stream's wiring is found among Dagster's resources."""
+    return f"cdc_{stream}"
+
+
+@dataclass(frozen=True)
+class StreamConnection:
+    """A stream that can be acted on.
+
+    Attributes:
+        runtime: For the operations.
+        preflight: Looks whether the stream may be launched, and starts nothing.
+        flink_url: Address of Flink's UI, empty without one.
+    """
+
+    runtime: StreamRuntime
+    preflight: Callable[[], Sequence[Finding]]
+    flink_url: str = ""
+
+    def job_url(self, job_id: str) -> str | None:
+        """Return the job's page in Flink's UI."""
+        if not self.flink_url or not job_id:
+            return None
+        return f"{self.flink_url.rstrip('/')}/#/job/running/{job_id}/overview"
+
+
+class StreamAccess(Protocol):
+    """What assets, checks, jobs, sensors and the command line need of a stream."""
+
+    @property
+    def spec(self) -> StreamSpec:
+        """Return what the stream is."""
+        ...
+
+    def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
+        """Return the connected stream; nothing is opened before the first use.
+
+        Args:
+            patience_seconds: The longest that one answer may take, for a sensor.
+
+        Raises:
+            ConfigurationError: A setting cannot be used, or a variable is unset.
+        """
+        ...
+
+
+class _Kept:
+    """Connections made so far: an AWS client alone costs a tick's whole time to make."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[tuple[object, ...], StreamConnection] = {}
+
+    def get(
+        self, settings: tuple[object, ...], make: Callable[[], StreamConnection]
+    ) -> StreamConnection:
+        with self._lock:
+            if settings not in self._made:
+                self._made[settings] = make()
+            return self._made[settings]
+
+
+@dataclass(frozen=True)
+class StreamWiring:
+    """A stream and its resources; the one object that a stream's definitions share.
+
+    Attributes:
+        spec: What the stream is.
+        source: The source's endpoint.
+        target: Where rows land.
+        flink: Which cluster runs the job.
+        ledger: Which database remembers.
+        rds: RDS, None where no blue/green switchover can happen.
+        shares_account: Whether another stream reads with the same account.
+        policy: What automation may do.
+        budgets: How long each wait may last.
+    """
+
+    spec: StreamSpec
+    source: MySqlResource
+    target: MySqlTargetResource
+    flink: FlinkResource
+    ledger: LedgerResource
+    rds: RdsResource | None = None
+    shares_account: bool = False
+    policy: Policy = field(default_factory=Policy)
+    budgets: Budgets = field(default_factory=Budgets)
+    _kept: _Kept = field(default_factory=_Kept, init=False, repr=False, compare=False)
+
+    def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
+        """Return the connected stream; nothing is opened before the first use."""
+        parts = _Parts(
+            source=_patient(resolved(self.source), patience_seconds),
+            target=_patient(resolved(self.target), patience_seconds),
+            flink=_patient(resolved(self.flink), patience_seconds),
+            ledger=_patient(resolved(self.ledger), patience_seconds),
+            rds=None if self.rds is None else _patient(resolved(self.rds), patience_seconds),
+        )
+        return self._kept.get(parts.settings(), lambda: self._connected(parts))
+
+    def _connected(self, parts: _Parts) -> StreamConnection:
+        source, target, flink = parts.source, parts.target, parts.flink
+        if self.shares_account:
+            source = with_values(source, shared_account=True)
+        clock, ledger = SystemClock(), parts.ledger.get_client()
+        reader, writer = source.get_client(), target.get_client()
+        engine = FlinkEngine(
+            client=flink.get_client(),
+            gateway=flink.get_gateway(secrets=(source.password, target.password)),
+            folders=flink.get_folders(),
+            source=reader,
+            target=writer,
+            render=StreamRenderer(_readers(source), _writer(target)),
+            clock=clock,
+        )
+        runtime = StreamRuntime(
+            # The database's real name follows the environment; the asset keys do not.
+            spec=replace(self.spec, target_database=target.database),
+            engine=engine,
+            source=reader,
+            target=writer,
+            ledger=ledger,
+            clock=clock,
+            feed=None if parts.rds is None else parts.rds.get_client(ledger=ledger, clock=clock),
+            policy=self.policy,
+            budgets=self.budgets,
+        )
+        return StreamConnection(runtime, lambda: (), flink.rest_url)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The resources with every variable read."""
+
+    source: MySqlResource
+    target: MySqlTargetResource
+    flink: FlinkResource
+    ledger: LedgerResource
+    rds: RdsResource | None
+
+    def settings(self) -> tuple[object, ...]:
+        """Return every value: a changed environment makes another connection."""
+        parts = (self.source, self.target, self.flink, self.ledger, self.rds)
+        return tuple(
+            getattr(part, name)
+            for part in parts
+            if part is not None
+            for name in type(part).model_fields
+        )
+
+
+def _patient(resource: R, seconds: float | None) -> R:
+    """Return a resource whose time limits are none longer than the patience."""
+    if seconds is None:
+        return resource
+    names = [name for name in type(resource).model_fields if name.endswith("timeout_seconds")]
+    return with_values(resource, **{name: min(getattr(resource, name), seconds) for name in names})
+
+
+def _readers(source: MySqlResource) -> SourceAccess:
+    return SourceAccess(
+        source.username, source.password, source.time_zone, tls=source.tls != "off"
+    )
+
+
+def _writer(target: MySqlTargetResource) -> TargetAccess:
+    return TargetAccess(
+        Server(target.host, target.port),
+        target.database,
+        target.username,
+        target.password,
+        tls=target.tls != "off",
+    )
