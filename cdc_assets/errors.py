@@ -10,6 +10,7 @@
     ├── LedgerUnreachable         the ledger's database is busy, full or does not answer
     ├── TransplantRefused         a savepoint that must not be rewritten
     ├── FenceTaken                another launcher opened this incarnation
+    ├── Superseded                a newer worker took the recovery over
     ├── IdentityMismatch          the server is not the one that the position is about
     ├── RecoveryBlocked           a recovery cannot go on by itself
     ├── EngineError               Flink said no, or said nothing
@@ -164,6 +165,12 @@ class FenceTaken(CdcError):
         )
         self.stream = stream
         self.incarnation = incarnation
+
+
+class Superseded(CdcError):
+    """A newer worker took the recovery over, so this one stops where it is."""
+
+    recoverability: Recoverability = "RESUMABLE"
 
 
 class IdentityMismatch(CdcError):

@@ -274,6 +274,10 @@ class StreamEngine(Protocol):
         """
         ...
 
+    def orphan_seconds(self) -> float:
+        """Return how long tasks can go on writing after the job manager that led them died."""
+        ...
+
     def rows_out(self, job_id: str) -> int | None:
         """Return the number of rows that the sources have emitted, None when not known."""
         ...

@@ -112,6 +112,18 @@ class FlinkClient:
         """
         return cluster_facts(self._api.get("/overview"))
 
+    def setting(self, key: str) -> str | None:
+        """Return one setting of the job manager's configuration, None when it is not set.
+
+        Args:
+            key: Flink's name of it.
+
+        Raises:
+            EngineUnreachable: No answer in time, or not Flink's.
+        """
+        found = payloads(self._api.json("/jobmanager/config"), "Flink's configuration")
+        return next((each.text("value") for each in found if each.text("key") == key), None)
+
     def jobs(self) -> tuple[JobSummary, ...]:
         """Return the jobs that the cluster knows, ended ones included.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -25,6 +26,9 @@ from cdc_assets.ports import Clock, Launch, Source, StateView, Target
 Renderer = Callable[[Launch, Sequence[TableShape], Sequence[TableShape]], RenderedStream]
 
 _SUBMIT_SECONDS = 60.0
+_HEARTBEAT_SECONDS = 50.0
+_MARGIN_SECONDS = 1.0
+_UNITS = {"": 0.001, "ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -231,6 +235,17 @@ class FlinkEngine:
         )
         return read_view(str(report.target))
 
+    def orphan_seconds(self) -> float:
+        """Return the cluster's heartbeat time-out and a margin.
+
+        Flink's default is 50 s (runtime/heartbeat, `heartbeat.timeout`).
+        """
+        try:
+            text = self._client.setting("heartbeat.timeout")
+        except (EngineUnreachable, EngineRejected):
+            text = None
+        return _seconds(text, default=_HEARTBEAT_SECONDS) + _MARGIN_SECONDS
+
     def rows_out(self, job_id: str) -> int | None:
         """Return the rows that the sources have emitted."""
         try:
@@ -238,6 +253,14 @@ class FlinkEngine:
         except (EngineUnreachable, EngineRejected):
             return None
         return None if isinstance(progress, JobGone) else sum(p.records_out for p in progress)
+
+
+def _seconds(text: str | None, *, default: float) -> float:
+    """Read a duration as Flink writes it: milliseconds without a unit."""
+    match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", text or "")
+    if match is None or match.group(2) not in _UNITS:
+        return default
+    return int(match.group(1)) * _UNITS[match.group(2)]
 
 
 def _state(facts: JobFacts) -> JobState:

@@ -243,7 +243,8 @@ def _source_options(
         "debezium.connect.keep.alive": "false",
         # Beyond 38 digits a decimal travels as text, and this is the text without exponent.
         "debezium.decimal.handling.mode": "string",
-        "jdbc.properties.yearIsDateType": "false",
+        # Without it the years 0 to 99 become 1970 to 2069.
+        "debezium.enable.time.adjuster": "false",
         "jdbc.properties.tinyInt1isBit": "false",
     }
     if source.tls:

@@ -62,7 +62,7 @@ def repeated_writes(admin: Login, *, tables: tuple[str, ...]) -> tuple[int, int]
     """Count the row writes of a target from its binlog, and how many of them came again.
 
     The lab's target logs statements. The workload's writes are all distinct, so an equal
-    statement is the same row write, received again. Tables of counts are left out: a count
+    row is the same row write, received again. Tables of counts are left out: a count
     may come back to an old value by right.
 
     Args:
@@ -77,15 +77,52 @@ def repeated_writes(admin: Login, *, tables: tuple[str, ...]) -> tuple[int, int]
         cursor.execute("SHOW BINARY LOGS")
         for file in [str(row[0]) for row in cursor.fetchall()]:
             cursor.execute("SHOW BINLOG EVENTS IN %s", (file,))
-            texts = (_write(str(row[5]), tables) for row in cursor.fetchall() if row[2] == "Query")
-            seen.update(text for text in texts if text)
+            for row in cursor.fetchall():
+                if row[2] == "Query":
+                    seen.update(row_writes(str(row[5]), tables))
     total = sum(seen.values())
     return total, total - len(seen)
 
 
-def _write(info: str, tables: tuple[str, ...]) -> str:
+def row_writes(info: str, tables: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the row writes of one binlog query event, one text for each row.
+
+    The JDBC driver puts the rows of a batch into one INSERT; the same rows in another
+    batch are the same writes, so they are taken apart.
+
+    Example:
+        >>> row_writes("use `t`; INSERT INTO `orders`(`id`) VALUES (1),('a),(') ON DUP", ("orders",))
+        ("orders (1)", "orders ('a),(')")
+    """
     _, _, statement = info.partition("; ") if info.startswith("use ") else ("", "", info)
-    upper = statement.upper()
-    if not upper.startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
-        return ""
-    return statement if any(f"`{table}`" in statement for table in tables) else ""
+    table = next((name for name in tables if f"`{name}`" in statement[:200]), None)
+    if table is None or not statement.upper().startswith(("INSERT", "UPDATE", "DELETE", "REPLACE")):
+        return ()
+    head, values, rest = statement.partition("VALUES")
+    if not values or not head.upper().startswith(("INSERT", "REPLACE")):
+        return (f"{table} {statement}",)
+    return tuple(f"{table} {row}" for row in _rows_of(rest))
+
+
+def _rows_of(text: str) -> list[str]:
+    """Split `(..),(..) ON ..` at the brackets that stand outside of quotes."""
+    rows: list[str] = []
+    depth, start, quoted, skip = 0, 0, False, False
+    for at, sign in enumerate(text):
+        if skip:
+            skip = False
+        elif quoted:
+            skip = sign == "\\"
+            quoted = sign != "'"
+        elif sign == "'":
+            quoted = True
+        elif sign == "(":
+            start = at if depth == 0 else start
+            depth += 1
+        elif sign == ")":
+            depth -= 1
+            if depth == 0:
+                rows.append(text[start : at + 1])
+        elif depth == 0 and sign not in ", ":
+            break
+    return rows

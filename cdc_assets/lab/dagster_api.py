@@ -58,7 +58,6 @@ class DagsterApi:
         *,
         tell: Callable[[str], None],
         budget_seconds: float,
-        checks: Sequence[tuple[Sequence[str], str]] = (),
     ) -> None:
         """Materialize assets in one run and wait for its end.
 
@@ -66,7 +65,6 @@ class DagsterApi:
             keys: Asset keys.
             tell: Gets the messages of the run's log.
             budget_seconds: How long to wait.
-            checks: (asset key, check name) to run with them.
 
         Raises:
             LabError: The run was refused, failed, or did not end.
@@ -76,9 +74,8 @@ class DagsterApi:
             "repositoryName": "__repository__",
             "pipelineName": "__ASSET_JOB",
             "assetSelection": [{"path": list(key)} for key in keys],
-            "assetCheckSelection": [
-                {"assetKey": {"path": list(key)}, "name": name} for key, name in checks
-            ],
+            # None takes the checks that belong to the assets.
+            "assetCheckSelection": None,
         }
         params = {"selector": selection, "runConfigData": {}, "mode": "default"}
         reply = self._call(_LAUNCH, {"params": params})

@@ -186,7 +186,8 @@ class Forwarder:
             asyncio.create_task(_pump(link, server_reader, client_writer)),
         ]
         try:
-            await asyncio.gather(*link.tasks)
+            # Not gather: that would hand on the cancellation of a task by a drop.
+            await asyncio.wait(link.tasks)
         finally:
             for task in link.tasks:
                 task.cancel()

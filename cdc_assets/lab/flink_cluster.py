@@ -219,8 +219,9 @@ def _configuration(root: Path, ports: FlinkPorts) -> str:
         "execution.checkpointing.interval": "3s",
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "execution.checkpointing.num-retained": 5,
-        "execution.checkpointing.dir": (root / "checkpoints").as_uri(),
-        "execution.checkpointing.savepoint-dir": (root / "savepoints").as_uri(),
+        # Not percent-encoded: Flink takes the text as it is.
+        "execution.checkpointing.dir": f"file://{root / 'checkpoints'}",
+        "execution.checkpointing.savepoint-dir": f"file://{root / 'savepoints'}",
         # Small state stays inside `_metadata`, so a position is one file to read.
         "execution.checkpointing.data-inline-threshold": "1mb",
         "restart-strategy.type": "fixed-delay",
@@ -233,8 +234,12 @@ def _configuration(root: Path, ports: FlinkPorts) -> str:
         "io.tmp.dirs": str(root / "tmp"),
         # A killed task manager is noticed after two intervals. A killed job manager that is back
         # at once is noticed by the time-out only; until then its tasks go on, without a job.
-        "heartbeat.interval": 2500,
-        "heartbeat.timeout": 15000,
+        # Seconds instead of a minute until a killed part of the cluster is noticed and replaced.
+        "heartbeat.interval": 1000,
+        "heartbeat.timeout": 6000,
+        "cluster.registration.error-delay": "1 s",
+        "cluster.registration.refused-registration-delay": "1 s",
+        "metrics.fetcher.update-interval": 1000,
         "sql-gateway.session.idle-timeout": "30min",
     }
     lines = [f"{key}: {_yaml(value)}" for key, value in entries.items()]

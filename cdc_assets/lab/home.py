@@ -32,7 +32,7 @@ _LOCK_SECONDS = 30.0
 def resolve_home(chosen: str | Path | None) -> Path:
     """Return the home as an absolute path; without a choice, the default lab in the cache."""
     if chosen is None or not str(chosen):
-        return default_cache_dir() / "labs" / "default"
+        return (default_cache_dir() / "labs" / "default").resolve()
     return Path(chosen).expanduser().resolve()
 
 

@@ -16,7 +16,14 @@ from types import FrameType
 from cdc_assets.errors import LabError, ServiceFailed
 from cdc_assets.lab.cache import Cache, check_platform, default_cache_dir
 from cdc_assets.lab.data_templates import ensure_template, find_program
-from cdc_assets.lab.home import check_home, load_state, prepare_home, save_state, update_state
+from cdc_assets.lab.home import (
+    check_home,
+    load_state,
+    prepare_home,
+    resolve_home,
+    save_state,
+    update_state,
+)
 from cdc_assets.lab.locks import file_lock
 from cdc_assets.lab.mysql_servers import (
     create_source_accounts,
@@ -85,6 +92,7 @@ def up(home: Path, source: ServerKind = "mariadb", *, tell: Tell = lambda _text:
         CdcError: Something could not be started; what was started is stopped again.
     """
     check_platform()
+    home = resolve_home(home)
     check_home(home)
     with file_lock(home / ".up.lock", timeout_seconds=_HOME_LOCK_SECONDS):
         found = _found(home)
@@ -106,6 +114,7 @@ def down(home: Path, *, tell: Tell = lambda _text: None) -> list[str]:
     Raises:
         LabError: A process is alive after SIGKILL.
     """
+    home = resolve_home(home)
     if not home.is_dir():
         return []
     with file_lock(home / ".up.lock", timeout_seconds=_HOME_LOCK_SECONDS):

@@ -7,7 +7,6 @@ import secrets
 import sys
 from pathlib import Path
 
-import cdc_assets
 from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.data_templates import find_program
 from cdc_assets.lab.flink_cluster import FlinkPorts, flink_services, write_configuration
@@ -135,6 +134,6 @@ def _rds(home: Path, port: int) -> Service:
 
 def _python_env() -> dict[str, str]:
     """Return the environment in which a child finds this very package, installed or not."""
-    root = str(Path(cdc_assets.__file__ or ".").resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     known = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}

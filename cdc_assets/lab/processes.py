@@ -42,7 +42,7 @@ class ProcessRecord:
 
 def record_of(pid: int) -> ProcessRecord | None:
     """Return the record of a live process, None when there is none."""
-    import psutil  # noqa: PLC0415 - extra `lab`
+    import psutil
 
     process = _process(pid)
     try:

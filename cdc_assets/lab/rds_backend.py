@@ -62,7 +62,7 @@ class StandInInstance(DBInstance):
             master_username="admin",
             publicly_accessible=False,
             backup_retention_period=7,
-            tags=[{"Key": k, "Value": v} for k, v in record.tags.items()] + [LABEL_TAG],
+            tags=[LABEL_TAG],
         )
         self.dbi_resource_id = record.resource_id
         self.instance_create_time = datetime.fromisoformat(record.created)

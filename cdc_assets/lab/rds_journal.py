@@ -117,11 +117,9 @@ class SwitchoverJournal:
                     green.name, self._names.db(green.name), coordinates.file, coordinates.position
                 )
                 state = state.with_events(delayed(event, settings.delay_coordinates_seconds))
-            # Tags of blue overwrite those of green; resource ids stay with the servers.
-            state = state.with_instance(replace(blue, name=old_name, production=False))
-            state = state.with_instance(
-                replace(green, name=blue.name, production=True, tags=blue.tags)
-            )
+            # Names move, resource ids stay with the servers.
+            state = state.with_instance(blue.renamed(old_name, production=False))
+            state = state.with_instance(green.renamed(blue.name, production=True))
             once = {"suppress_coordinates": False, "delay_coordinates_seconds": 0.0}
             return state.with_settings(settings.changed(once)).with_deployment(
                 replace(

@@ -53,7 +53,8 @@ def start_service(
     Raises:
         ServiceFailed: It is running already, its port is taken, or it does not come up.
     """
-    service = require_state(home).service(name)
+    before = require_state(home)
+    home, service = before.home, before.service(name)
     if is_running(service.process):
         raise ServiceFailed(f"{name} is running already", hint="Stop it first")
     _require_free_ports(service)

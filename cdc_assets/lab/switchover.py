@@ -151,6 +151,7 @@ class Switchover:
             dropped = self._clock()
             self._wait_for_catch_up()
             caught_up = self._clock()
+            self._sleep(min(self._settings.hold_seconds, self._remaining()))
             self._journal.renamed(self._end_replication())
         except LabError as error:
             self._roll_back()

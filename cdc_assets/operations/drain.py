@@ -8,7 +8,7 @@ from cdc_assets.core.position import Coordinates, Position, reached
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.errors import RecoveryBlocked, SavepointFailed
 from cdc_assets.operations.journal import Journal
-from cdc_assets.operations.launch import Start, launch, wait_reading
+from cdc_assets.operations.launch import Start, launch, outlive_orphans, wait_reading
 from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, Server, StateView
@@ -108,11 +108,13 @@ def _run(
     end: Coordinates,
 ) -> tuple[IncarnationRow, str]:
     """Run a drain incarnation until the end is reached, and stop it."""
-    reason = ""
+    reason, after = "", broken.number
     for attempt in range(1, rt.budgets.attempts + 1):
         label = f"{journal.recovery}/drain-{attempt}"
         start = Start(old, expected=anchor_of(rt, broken.number), restore_path=path)
-        row = launch(rt, "drain", start, label=label)
+        journal.stay()
+        row = launch(rt, "drain", start, label=label, after=after)
+        after = row.number
         view = rt.engine.job(row.job_id)
         try:
             if view.state not in {"FINISHED", "FAILED", "CANCELED"}:
@@ -135,6 +137,8 @@ def _run(
         except SavepointFailed as error:
             reason = str(error)
         journal.note("drain attempt failed", {"attempt": attempt, "reason": reason})
+        if rt.engine.job(row.job_id).state == "GONE":
+            outlive_orphans(rt)
         left = rt.engine.latest_state(row.job_id)
         path = left.path if left else path
     raise RecoveryBlocked(

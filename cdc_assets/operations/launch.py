@@ -73,7 +73,12 @@ def newest(rt: StreamRuntime) -> IncarnationRow | None:
 
 
 def launch(
-    rt: StreamRuntime, kind: IncarnationKind, start: Start, *, label: str = ""
+    rt: StreamRuntime,
+    kind: IncarnationKind,
+    start: Start,
+    *,
+    label: str = "",
+    after: int | None = None,
 ) -> IncarnationRow:
     """Open the next incarnation and start its job; repeated with one label it is the same launch.
 
@@ -87,13 +92,16 @@ def launch(
         kind: What the incarnation is for.
         start: Where it begins.
         label: Names this launch inside a recovery; empty for a launch by a person.
+        after: The incarnation that this launcher believes to be the newest; its own takes
+            the next number, so a launcher that was left behind opens nothing. Default the
+            newest in the ledger.
 
     Raises:
         IdentityMismatch: Another server stands there.
         FenceTaken: Another launcher was faster.
         EngineRejected: Flink refused the job.
     """
-    row = _opened(rt, kind, start, label)
+    row = _opened(rt, kind, start, label, after)
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
         raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
@@ -104,7 +112,7 @@ def launch(
 
 
 def _opened(
-    rt: StreamRuntime, kind: IncarnationKind, start: Start, label: str
+    rt: StreamRuntime, kind: IncarnationKind, start: Start, label: str, after: int | None
 ) -> IncarnationRow:
     """Return the incarnation of this label, opening it if no one has.
 
@@ -116,7 +124,8 @@ def _opened(
     if known is not None:
         return known
     try:
-        return _open(rt, rows[-1].number + 1 if rows else 1, kind, start, label=label)
+        newest_known = after if after is not None else rows[-1].number if rows else 0
+        return _open(rt, newest_known + 1, kind, start, label=label)
     except FenceTaken:
         known = _labelled(rt.ledger.incarnations(rt.name), label)
         if known is None:
@@ -206,3 +215,13 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
         rt.clock.sleep(rt.budgets.poll_seconds)
         view = rt.engine.job(row.job_id)
     return view
+
+
+def outlive_orphans(rt: StreamRuntime) -> None:
+    """Wait until tasks that lost their job manager are dead.
+
+    A task manager keeps the tasks of a killed job manager until their heartbeat times out
+    (seen on Flink 1.20: they read and write on). A new copy beside them could be overtaken
+    by an old row in their writer's buffer.
+    """
+    rt.clock.sleep(rt.engine.orphan_seconds() + rt.spec.flush_interval_seconds)

@@ -17,10 +17,15 @@ from cdc_assets.core.recovery import (
     decide,
 )
 from cdc_assets.core.stream import IncarnationKind
-from cdc_assets.errors import IdentityMismatch, RecoveryBlocked, SavepointFailed
+from cdc_assets.errors import (
+    EngineUnreachable,
+    IdentityMismatch,
+    RecoveryBlocked,
+    SavepointFailed,
+)
 from cdc_assets.operations.drain import Drained, drain
 from cdc_assets.operations.journal import Detail, Journal, Report, silent
-from cdc_assets.operations.launch import Start, launch, newest, wait_reading
+from cdc_assets.operations.launch import Start, launch, newest, outlive_orphans, wait_reading
 from cdc_assets.operations.observe import Memory, observe
 from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.reconcile import reconcile
@@ -59,11 +64,12 @@ def recover(rt: StreamRuntime, *, worker: str, report: Report = silent) -> Outco
 
     Args:
         rt: The stream.
-        worker: Name of this worker, for the time line.
+        worker: Name of this worker; no two workers share one.
         report: Called with each recorded step.
 
     Raises:
         RecoveryBlocked: A person must look; the reason is in the message and the ledger.
+        Superseded: A newer worker took over.
         IdentityMismatch: A server changed in between; calling again decides afresh.
     """
     found = open_recovery(rt)
@@ -71,8 +77,8 @@ def recover(rt: StreamRuntime, *, worker: str, report: Report = silent) -> Outco
         raise RecoveryBlocked(
             f"stream {rt.name!r} was never launched", hint="Materialize its snapshot"
         )
-    journal = Journal(rt, found.recovery_id, report)
-    journal.sign_on(worker)
+    journal = Journal(rt, found.recovery_id, worker, report)
+    journal.sign_on()
     decided = journal.find("decided") or _decided(rt, journal)
     if decided["kind"] == "Hold":
         journal.once(CLOSED, lambda: {"reason": decided["reason"]})
@@ -190,7 +196,10 @@ def _last_state(rt: StreamRuntime, row: IncarnationRow) -> StateView:
         except SavepointFailed:
             # It died on the way; what it left behind is read below.
             pass
-    if rt.engine.job(row.job_id).state not in {"FAILED", "FINISHED", "CANCELED", "GONE"}:
+    view = rt.engine.job(row.job_id)
+    if view.state == "GONE":
+        outlive_orphans(rt)
+    elif view.state not in {"FAILED", "FINISHED", "CANCELED"}:
         rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
     state = rt.engine.latest_state(row.job_id)
     if state is None:
@@ -237,10 +246,13 @@ def _go_on(
 ) -> IncarnationRow:
     """Launch until the stream reads, has a checkpoint, and both are recorded."""
     reason = ""
+    after = _end_drains(rt, journal)
     for attempt in range(1, rt.budgets.attempts + 1):
         label = f"{journal.recovery}/go-on-{attempt}"
         start = _next_start(rt, journal, make, attempt)
-        row = launch(rt, kind, start, label=label)
+        journal.stay()
+        row = launch(rt, kind, start, label=label, after=after)
+        after = row.number
         journal.once(f"launched {attempt}", lambda row=row: _launched(row))
         try:
             view = wait_reading(rt, row)
@@ -255,10 +267,33 @@ def _go_on(
         except (SavepointFailed, IdentityMismatch) as error:
             reason = str(error)
         journal.note("attempt failed", {"attempt": attempt, "reason": reason})
+        if rt.engine.job(row.job_id).state == "GONE":
+            outlive_orphans(rt)
     raise RecoveryBlocked(
         f"stream {rt.name!r}: {rt.budgets.attempts} launches failed, the last one: {reason}",
         hint="Mend the cause; the recovery goes on by itself",
     )
+
+
+def _end_drains(rt: StreamRuntime, journal: Journal) -> int:
+    """Make sure that no drain of this recovery lives, and return the newest incarnation.
+
+    A superseded worker can have started one too many. It would write old rows over newer
+    ones, so it ends before the stream goes on; the fence keeps that worker from another.
+    """
+    rows = rt.ledger.incarnations(rt.name)
+    states: set[str] = set()
+    for row in rows:
+        if row.kind == "drain" and row.recovery.startswith(f"{journal.recovery}/"):
+            state = rt.engine.job(row.job_id).state
+            states.add(state)
+            if state == "UNKNOWN":
+                raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer")
+            if state not in {"FINISHED", "FAILED", "CANCELED", "GONE"}:
+                rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
+    if "GONE" in states:
+        outlive_orphans(rt)
+    return rows[-1].number
 
 
 def _launched(row: IncarnationRow) -> dict[str, object]:

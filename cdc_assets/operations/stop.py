@@ -25,7 +25,7 @@ def what_stops(rt: StreamRuntime) -> IncarnationRow:
     if state == "UNKNOWN":
         raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
     if row is None or state != "RUNNING":
-        raise ConfigurationError(f"stream {rt.name!r} does not run", hint="There is nothing to stop")
+        raise ConfigurationError(f"stream {rt.name!r} does not run", hint="Nothing to stop")
     recovery = open_recovery(rt)
     if recovery is not None and recovery.is_open:
         raise ConfigurationError(
@@ -51,9 +51,7 @@ def stop_stream(rt: StreamRuntime, row: IncarnationRow) -> str:
     intent, reason = rt.ledger.intent(rt.name)
     rt.ledger.set_intent(rt.name, "hold", f"incarnation {row.number} is being stopped")
     try:
-        state = rt.engine.stop(
-            row.job_id, purpose=_PURPOSE, budget_seconds=rt.budgets.stop_seconds
-        )
+        state = rt.engine.stop(row.job_id, purpose=_PURPOSE, budget_seconds=rt.budgets.stop_seconds)
     except SavepointFailed:
         rt.ledger.set_intent(rt.name, intent, reason or f"incarnation {row.number} runs on")
         raise

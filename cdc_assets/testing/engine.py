@@ -218,6 +218,10 @@ class FakeEngine:
         self.faults.check("transplant", "after")
         return self.states[path].view()
 
+    def orphan_seconds(self) -> float:
+        """Return 0: a fake job ends with its job manager."""
+        return 0.0
+
     def rows_out(self, job_id: str) -> int | None:
         """Return the number of rows that the job has delivered."""
         job = self.jobs.get(job_id)

@@ -200,7 +200,10 @@ class Served:
     def __init__(self, home: Path, lab: FakeLab) -> None:
         self.home = home
         self.lab = lab
-        self.app = StandIn(FileStore(home), lab)
+        store = FileStore(home)
+        quick = {"hold_seconds": 0.0}
+        store.change(lambda state: state.with_settings(state.settings.changed(quick)))
+        self.app = StandIn(store, lab)
         self.app.start()
         self._server = serve(self.app, 0)
         self.url = f"http://127.0.0.1:{self._server.server_port}"

@@ -80,6 +80,12 @@ def test_start_and_end_time_bound_the_answer(standin: Served) -> None:
     assert ask(standin, StartTime=begin) == ["200", "100"]
 
 
+def test_an_event_of_the_future_is_not_returned_before_its_time(standin: Served) -> None:
+    add(standin, "later", minutes_ago=-30)
+    assert ask(standin) == []
+    assert ask(standin, EndTime=now() + timedelta(hours=1)) == []
+
+
 def test_an_end_time_alone_means_the_hour_before_it(standin: Served) -> None:
     add(standin, "130", minutes_ago=130)
     add(standin, "170", minutes_ago=170)

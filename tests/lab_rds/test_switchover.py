@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from cdc_assets.lab.rds_state import FileStore
@@ -176,6 +177,22 @@ def test_catch_up_is_waited_for_again_when_blue_moves(standin: Served, lab: Fake
     standin.switch()
     waits = [step for step in lab.log if "wait_applied" in step]
     assert [step.rpartition(":")[2] for step in waits] == ["4711", "5000"]
+
+
+def test_connections_stay_refused_for_the_time_that_the_lab_asks_for(
+    standin: Served, lab: FakeLab
+) -> None:
+    standin.post("/lab/settings", {"hold_seconds": 0.2})
+    standin.switch()
+    shown = requests.get(f"{standin.url}/lab/state", timeout=10).json()["last_switchover"]
+    assert shown["writes_stopped_seconds"] >= 0.2
+    assert lab.forwarder.accepting
+
+
+def test_a_hold_beyond_the_timeout_rolls_back(standin: Served, lab: FakeLab) -> None:
+    standin.post("/lab/settings", {"hold_seconds": 60, "switchover_timeout_cap_seconds": 0.2})
+    assert standin.switch()["Status"] == "SWITCHOVER_FAILED"
+    assert_as_before(standin, lab)
 
 
 def test_suppressed_coordinates_stay_away_once(standin: Served) -> None:

@@ -1,4 +1,7 @@
-"""Hypothesis strategies for jobs that `builder` writes."""
+"""Hypothesis strategies for jobs that `builder` writes.
+
+They stand at module level where they can: building one anew for each draw is what costs time.
+"""
 
 from __future__ import annotations
 
@@ -27,205 +30,195 @@ from tests.adapters.checkpoint.builder import (
     segment,
 )
 
-names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+# ---- values -----------------------------------------------------------------------------------
+
+names = st.sampled_from(
+    ["orders", "a.b", 'quo"te', "back`tick", "é", "名前", "😀", "nul\x00", "ä" * 40]
+)
 tables = st.tuples(names, names)
 data = st.binary(max_size=40)
-files = st.from_regex(r"[a-z]{1,20}-bin\.[0-9]{6}", fullmatch=True)
-state_files = st.from_regex(r"[g-z][a-z0-9-]{0,20}(/[0-9]{1,3})?", fullmatch=True)
-positions = st.integers(4, 2**40)
+numbers = st.integers(0, 2**40)
 hex_ids = st.binary(min_size=16, max_size=16).map(bytes.hex)
 storages: st.SearchStrategy[Storage] = st.sampled_from(["inline", "relative"])
+state_files = st.sampled_from(["state-1", "shared/2", "x" * 200])
+
+_fields = {
+    "file": st.sampled_from(["bin.000001", "mysql-bin-changelog.999999", "b.1"]),
+    "pos": st.integers(4, 2**40),
+    "ts_sec": st.integers(0, 2**31),
+    "server_id": st.none() | st.integers(1, 2**32 - 1),
+    "event": st.integers(0, 1000),
+    "row": st.integers(0, 1000),
+}
+offsets = st.builds(offset, **_fields)
+maybe_offsets = st.none() | offsets
+gtid_offsets = st.builds(offset, **_fields, gtids=st.none() | st.just("uuid:1-5"))
+
+# ---- operators that are no source -------------------------------------------------------------
+
+streams = st.one_of(
+    st.just(b"\x00"),
+    st.just(b"\x10"),
+    st.builds(inline, data),
+    st.builds(relative, state_files, numbers),
+    st.builds(absolute, st.just("file:/elsewhere/1"), numbers),
+    st.builds(segment, st.just("/elsewhere/s"), numbers, numbers),
+    st.builds(key_groups, st.just(3), st.builds(inline, data)),
+)
+_lists = st.lists(streams, max_size=3)
+_simple = st.one_of(
+    st.just(b"\x00"),
+    st.builds(key_groups, st.sampled_from([3, 7, 12]), streams),
+    st.builds(incremental, st.sampled_from([5, 11]), streams, _lists, _lists),
+    st.builds(changelog_bytes, st.lists(data, max_size=3)),
+    st.builds(changelog_files, st.sampled_from([10, 13]), _lists),
+)
+_nested = st.lists(_simple, max_size=2)
+keyed = _simple | st.builds(changelog, st.sampled_from([8, 14]), _nested, _nested)
 
 
-def offsets(**more: st.SearchStrategy[str | int | None]) -> st.SearchStrategy[str]:
-    """Return offsets of kind SPECIFIC without GTIDs."""
-    return st.builds(
-        offset,
-        file=files,
-        pos=positions,
-        ts_sec=st.integers(0, 2**31),
-        server_id=st.none() | st.integers(1, 2**32 - 1),
-        event=st.integers(0, 1000),
-        row=st.integers(0, 1000),
-        **more,
-    )
-
-
-def streams() -> st.SearchStrategy[bytes]:
-    return st.one_of(
-        st.just(b"\x00"),
-        st.just(b"\x10"),
-        data.map(inline),
-        st.builds(relative, state_files, st.integers(0, 2**40)),
-        st.builds(absolute, state_files.map("file:/elsewhere/{}".format), st.integers(0, 2**40)),
-        st.builds(segment, st.just("/elsewhere/s"), st.integers(0, 99), st.integers(0, 99)),
-        data.map(inline).map(lambda one: key_groups(3, one)),
-    )
-
-
-def keyed() -> st.SearchStrategy[bytes]:
-    lists = st.lists(streams(), max_size=3)
-    simple = st.one_of(
-        st.just(b"\x00"),
-        st.builds(key_groups, st.sampled_from([3, 7, 12]), streams()),
-        st.builds(incremental, st.sampled_from([5, 11]), streams(), lists, lists),
-        st.builds(changelog_bytes, st.lists(data, max_size=3)),
-        st.builds(changelog_files, st.sampled_from([10, 13]), lists),
-    )
-    nested = st.lists(simple, max_size=2)
-    return simple | st.builds(changelog, st.sampled_from([8, 14]), nested, nested)
-
-
-@st.composite
-def others(draw: st.DrawFn, version: int) -> Operator:
-    """Return an operator that is no source."""
+def _others(version: int) -> st.SearchStrategy[Operator]:
     channels = st.lists(
-        st.builds(channel, st.just(version), streams(), merged=st.booleans()), max_size=2
+        st.builds(channel, st.just(version), streams, merged=st.booleans()), max_size=2
     )
-    subtasks = [
-        draw(
-            st.builds(
-                Subtask,
-                index=st.just(index),
-                keyed=st.tuples(keyed(), keyed()),
-                inputs=channels,
-                outputs=channels,
-                finished=st.booleans(),
-            )
-        )
-        for index in range(draw(st.integers(0, 3)))
-    ]
-    finished = draw(st.booleans()) and not subtasks
-    return Operator(
-        id=draw(hex_ids),
-        name=draw(names),
-        uid=draw(st.just("") | names),
-        parallelism=max(1, len(subtasks)),
-        coordinator=None if finished else draw(st.none() | data),
-        subtasks=subtasks,
-        fully_finished=finished,
+    subtasks = st.builds(
+        Subtask,
+        keyed=st.tuples(keyed, keyed),
+        inputs=channels,
+        outputs=channels,
+        finished=st.booleans(),
     )
+    return st.one_of(
+        st.builds(
+            Operator,
+            id=hex_ids,
+            name=names,
+            uid=st.just("") | names,
+            coordinator=st.none() | data,
+            subtasks=st.lists(subtasks, max_size=3).map(numbered),
+        ),
+        st.builds(Operator, id=hex_ids, name=names, fully_finished=st.sampled_from([True])),
+    )
+
+
+def numbered(subtasks: list[Subtask]) -> list[Subtask]:
+    for index, subtask in enumerate(subtasks):
+        subtask.index = index
+    return subtasks
+
+
+others = {version: _others(version) for version in (3, 4, 5, 6)}
+
+# ---- sources ----------------------------------------------------------------------------------
+
+_statuses = st.sampled_from([1, 4])
+_captured = st.lists(tables, min_size=1, max_size=3, unique=True)
+_more_states = st.sampled_from([{}, {"empty": [], "none": []}])
+_parallelism = st.integers(1, 3)
 
 
 @st.composite
-def steady_sources(draw: st.DrawFn) -> Operator:
-    """Return a source that reads the binlog and has no snapshot left to do."""
-    captured = draw(st.lists(tables, min_size=1, max_size=3, unique=True))
-    split_ids = [f"{database}.{table}:{0}" for database, table in captured]
-    finished = [
-        Finished(table, split_id, draw(offsets()))
-        for table, split_id in zip(captured, split_ids, strict=True)
-    ]
+def _steady_sources(draw: st.DrawFn) -> Operator:
+    captured = draw(_captured)
+    split_ids = [f"{database}.{table}:0" for database, table in captured]
     with_snapshot = draw(st.booleans())
-    binlog = Binlog(
-        starting=draw(offsets()),
-        finished=finished if with_snapshot else [],
-        tables=captured,
-    )
-    coordinator = (
-        Coordinator(
+    coordinator, finished = Coordinator(flag=2), list[Finished]()
+    if with_snapshot:
+        pairs = list(zip(captured, split_ids, strict=True))
+        finished = [Finished(table, split_id, draw(offsets)) for table, split_id in pairs]
+        coordinator = Coordinator(
             processed=captured,
-            assigned=[
-                Snapshot(table, split_id, draw(st.none() | offsets()))
-                for table, split_id in zip(captured, split_ids, strict=True)
-            ],
-            finished=[(split_id, draw(offsets())) for split_id in split_ids],
-            status=draw(st.sampled_from([1, 4])),
+            assigned=[Snapshot(table, split_id, draw(maybe_offsets)) for table, split_id in pairs],
+            finished=[(split_id, draw(offsets)) for split_id in split_ids],
+            status=draw(_statuses),
         )
-        if with_snapshot
-        else Coordinator(flag=2)
-    )
-    parallelism = draw(st.integers(1, 3))
-    reads = draw(st.integers(0, parallelism - 1))
-    subtasks = [
-        Subtask(
-            index,
-            Reader(
-                [binlog] if index == reads else [],
-                draw(storages),
-                draw(st.just({}) | st.just({"empty": [], "none": []})),
-            ),
-        )
-        for index in range(parallelism)
-    ]
+    binlog = Binlog(starting=draw(offsets), finished=finished, tables=captured)
+    parallelism = draw(_parallelism)
+    readers = [Reader([], draw(storages), draw(_more_states)) for _ in range(parallelism)]
+    readers[draw(_parallelism) % parallelism].splits = [binlog]
     return Operator(
         id=draw(hex_ids),
         name=draw(names),
         parallelism=parallelism,
         coordinator=coordinator,
         coordinator_storage=draw(storages),
-        subtasks=subtasks,
+        subtasks=[Subtask(index, reader) for index, reader in enumerate(readers)],
     )
 
 
-@st.composite
-def steady_jobs(draw: st.DrawFn) -> Job:
-    """Return a job that may be transplanted."""
-    version = draw(st.sampled_from([4, 6]))
-    operators = draw(st.lists(steady_sources(), min_size=1, max_size=2))
-    operators += draw(st.lists(others(version), max_size=2))
+_snapshots = st.builds(Snapshot, table=tables, split_id=names, watermark=maybe_offsets)
+_coordinators = st.builds(
+    Coordinator,
+    flag=st.sampled_from([1, 2, 3]),
+    processed=st.lists(tables, max_size=2),
+    remaining=st.lists(_snapshots, max_size=3),
+    assigned=st.lists(_snapshots, max_size=3),
+    finished=st.lists(st.tuples(names, offsets), max_size=3),
+    status=st.integers(0, 4),
+    tables_remaining=st.lists(tables, max_size=2),
+    splitting=st.none() | tables,
+    binlog_assigned=st.booleans(),
+)
+_binlogs = st.builds(
+    Binlog,
+    starting=gtid_offsets | st.just(offset("", 0, kind="EARLIEST")),
+    finished=st.lists(st.builds(Finished, tables, names, offsets), max_size=3),
+    tables=st.lists(tables, max_size=3),
+    total=st.none() | st.integers(0, 5),
+    suspended=st.booleans(),
+)
+_splits = st.builds(
+    lambda held, binlog, first: binlog + held if first else held + binlog,
+    st.lists(_snapshots, max_size=3),
+    st.lists(_binlogs, max_size=1),
+    st.booleans(),
+)
+_readers = st.builds(
+    Reader,
+    splits=_splits,
+    storage=storages,
+    others=st.dictionaries(names, st.lists(data, max_size=2), max_size=2),
+)
+_busy_sources = st.builds(
+    Operator,
+    id=hex_ids,
+    name=names,
+    coordinator=st.none() | _coordinators | data,
+    coordinator_storage=storages,
+    subtasks=st.lists(st.builds(Subtask, reader=_readers), min_size=1, max_size=1),
+)
+
+# ---- jobs -------------------------------------------------------------------------------------
+
+
+def _jobs(
+    versions: list[int], sources: st.SearchStrategy[list[Operator]]
+) -> st.SearchStrategy[Job]:
+    """Return jobs of sources and other operators, shuffled, each operator with its own id."""
+
+    def of_version(version: int) -> st.SearchStrategy[Job]:
+        operators = st.builds(list.__add__, sources, st.lists(others[version], max_size=2)).flatmap(
+            st.permutations
+        )
+        return st.builds(
+            Job,
+            version=st.just(version),
+            checkpoint_id=numbers,
+            masters=st.lists(data, max_size=2),
+            operators=operators.map(_with_own_ids),
+        )
+
+    return st.one_of([of_version(version) for version in versions])
+
+
+def _with_own_ids(operators: list[Operator]) -> list[Operator]:
     for number, operator in enumerate(operators):
         operator.id = f"{number:02x}" + operator.id[2:]
-    return Job(
-        version=version,
-        checkpoint_id=draw(st.integers(0, 2**40)),
-        masters=draw(st.lists(data, max_size=2)),
-        operators=draw(st.permutations(operators)),
-    )
+    return operators
 
 
-@st.composite
-def busy_sources(draw: st.DrawFn) -> Operator:
-    """Return a source in any phase of its snapshot."""
-    snapshots = st.builds(Snapshot, table=tables, split_id=names, watermark=st.none() | offsets())
-    coordinator = st.builds(
-        Coordinator,
-        flag=st.sampled_from([1, 2, 3]),
-        processed=st.lists(tables, max_size=2),
-        remaining=st.lists(snapshots, max_size=3),
-        assigned=st.lists(snapshots, max_size=3),
-        finished=st.lists(st.tuples(names, offsets()), max_size=3),
-        status=st.integers(0, 4),
-        tables_remaining=st.lists(tables, max_size=2),
-        splitting=st.none() | tables,
-        binlog_assigned=st.booleans(),
-    )
-    binlog = st.builds(
-        Binlog,
-        starting=offsets(gtids=st.none() | st.just("uuid:1-5"))
-        | st.just(offset("", 0, kind="EARLIEST")),
-        finished=st.lists(st.builds(Finished, tables, names, offsets()), max_size=3),
-        tables=st.lists(tables, max_size=3),
-        total=st.none() | st.integers(0, 5),
-        suspended=st.booleans(),
-    )
-    held: list[Binlog | Snapshot] = [*draw(st.lists(snapshots, max_size=3))]
-    held += draw(st.lists(binlog, max_size=1))
-    reader = Reader(
-        draw(st.permutations(held)),
-        draw(storages),
-        draw(st.dictionaries(names, st.lists(data, max_size=2), max_size=2)),
-    )
-    return Operator(
-        id=draw(hex_ids),
-        name=draw(names),
-        coordinator=draw(st.none() | coordinator | data),
-        coordinator_storage=draw(storages),
-        subtasks=[Subtask(0, reader)],
-    )
+steady_jobs = _jobs([4, 6], st.lists(_steady_sources(), min_size=1, max_size=2))
+"""Jobs that may be transplanted."""
 
-
-@st.composite
-def any_jobs(draw: st.DrawFn) -> Job:
-    """Return a job in any phase, of any format."""
-    version = draw(st.sampled_from([3, 4, 5, 6]))
-    operators = draw(st.lists(busy_sources(), max_size=2))
-    operators += draw(st.lists(others(version), max_size=2))
-    for number, operator in enumerate(operators):
-        operator.id = f"{number:02x}" + operator.id[2:]
-    return Job(
-        version=version,
-        checkpoint_id=draw(st.integers(0, 2**40)),
-        masters=draw(st.lists(data, max_size=2)),
-        operators=draw(st.permutations(operators)),
-    )
+any_jobs = _jobs([3, 4, 5, 6], st.lists(_busy_sources, max_size=2))
+"""Jobs in any phase, of any format."""

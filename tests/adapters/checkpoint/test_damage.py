@@ -58,7 +58,7 @@ def test_a_garbage_length_allocates_nothing(folder: str) -> None:
     assert grown < 64 * 1024  # KiB
 
 
-@given(any_jobs(), st.data())
+@given(any_jobs, st.data())
 def test_a_cut_or_changed_file_is_read_or_unreadable(job: Job, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         written = job.write(Path(folder))
@@ -75,8 +75,8 @@ def test_noise_after_the_header_is_read_or_unreadable(noise: bytes) -> None:
         read(struct.pack(">ii", 0x4960672D, version) + noise)
 
 
-@given(steady_jobs(), st.data())
-@settings(max_examples=150)
+@given(steady_jobs, st.data())
+@settings(max_examples=100)
 def test_a_damaged_savepoint_is_refused_or_moved_whole(job: Job, data: st.DataObject) -> None:
     with TemporaryDirectory() as folder:
         savepoint, target = Path(folder, "savepoint"), Path(folder, "copy")

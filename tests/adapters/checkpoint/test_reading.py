@@ -133,12 +133,12 @@ def check_job(job: Job) -> None:
         check_source(source, operator, job.version)
 
 
-@given(any_jobs())
+@given(any_jobs)
 def test_a_job_in_any_phase_and_format_is_read_as_it_was_written(job: Job) -> None:
     check_job(job)
 
 
-@given(steady_jobs())
+@given(steady_jobs)
 def test_a_steady_job_is_usable_without_its_state(job: Job) -> None:
     check_job(job)
     with TemporaryDirectory() as folder:
@@ -147,7 +147,7 @@ def test_a_steady_job_is_usable_without_its_state(job: Job) -> None:
             assert (source.usable_without_state, source.reason) == (True, "")
 
 
-@given(any_jobs())
+@given(any_jobs)
 @settings(max_examples=30)
 def test_every_subtask_and_keyed_state_is_found(job: Job) -> None:
     with TemporaryDirectory() as folder:

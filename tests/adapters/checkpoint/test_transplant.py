@@ -111,7 +111,7 @@ def job(storage: Storage = "inline", other: bytes = b"\x00") -> Job:
     return Job(operators=[*sources, aggregate])
 
 
-@given(steady_jobs())
+@given(steady_jobs)
 def test_the_copy_is_the_file_that_the_new_positions_would_have_been_written_to(
     steady: Job,
 ) -> None:
@@ -130,7 +130,7 @@ def test_the_copy_is_the_file_that_the_new_positions_would_have_been_written_to(
         assert not report.already_done
 
 
-@given(steady_jobs())
+@given(steady_jobs)
 def test_a_transplant_back_gives_the_original_bytes(steady: Job) -> None:
     with TemporaryDirectory() as folder:
         old, new, back = (Path(folder, name) for name in ("old", "new", "back"))

@@ -202,7 +202,12 @@ def test_failures_at_the_same_moment_are_listed_too(
     flink: FlinkClient, server: FakeServer, reply: Replies
 ) -> None:
     other = {"exceptionName": "b.B", "stacktrace": "b.B: two", "timestamp": 2, "taskName": "t2"}
-    entry = {**other, "exceptionName": "a.A", "stacktrace": "a.A: one", "taskName": None}
+    entry: dict[str, object] = {
+        **other,
+        "exceptionName": "a.A",
+        "stacktrace": "a.A: one",
+        "taskName": None,
+    }
     entry["concurrentExceptions"] = [other]
     server.on("GET", f"{PATH}/exceptions", reply({"exceptionHistory": {"entries": [entry]}}))
 

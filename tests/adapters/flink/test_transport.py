@@ -14,7 +14,7 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.http import Transport, redacted, shortened
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from tests.adapters.flink.conftest import FakeServer, Payloads
 
@@ -29,7 +29,7 @@ class Page:
 
 
 @contextmanager
-def raw_server(*chunks: bytes, hold: bool = False) -> Iterator[int]:
+def raw_server(*chunks: bytes, hold: bool = False) -> Generator[int]:
     """Serve one connection: read the request, send the chunks, then close or hold it open."""
     listener = socket.create_server(("127.0.0.1", 0))
     done = threading.Event()

@@ -21,8 +21,10 @@ PLACE = Coordinates("mysql-bin-changelog.000003", 40134574)
     [
         # RDS-EVENT-0244 to 0252, 0259 to 0261: the words of the user guides.
         (
-            "Blue/green deployment tasks completed. You can make more modifications to the green "
-            "environment databases or switch over the deployment.",
+            (
+                "Blue/green deployment tasks completed. You can make more modifications to the "
+                "green environment databases or switch over the deployment."
+            ),
             Hint("deployment-ready"),
         ),
         (
@@ -41,13 +43,17 @@ PLACE = Coordinates("mysql-bin-changelog.000003", 40134574)
             Hint("switchover-started", "shop", "shop-green-abc123"),
         ),
         (
-            "Switchover from primary/read replica shop to shop-green-abc123 completed. "
-            "Renamed shop to shop-old1 and shop-green-abc123 to shop.",
+            (
+                "Switchover from primary/read replica shop to shop-green-abc123 completed. "
+                "Renamed shop to shop-old1 and shop-green-abc123 to shop."
+            ),
             Hint("switchover-completed", "shop", "shop-green-abc123", "shop-old1"),
         ),
         (
-            "Switchover from primary/read replica shop to shop-green-abc123 was canceled due to "
-            "replica lag above 30 s.",
+            (
+                "Switchover from primary/read replica shop to shop-green-abc123 was canceled due "
+                "to replica lag above 30 s."
+            ),
             Hint("switchover-canceled", "shop", "shop-green-abc123", "", "replica lag above 30 s"),
         ),
         (
@@ -55,8 +61,10 @@ PLACE = Coordinates("mysql-bin-changelog.000003", 40134574)
             Hint("switchover-started", "shop", "shop-green-abc123"),
         ),
         (
-            "Switchover from DB cluster shop to shop-green-abc123 completed. "
-            "Renamed shop to shop-old1 and shop-green-abc123 to shop.",
+            (
+                "Switchover from DB cluster shop to shop-green-abc123 completed. "
+                "Renamed shop to shop-old1 and shop-green-abc123 to shop."
+            ),
             Hint("switchover-completed", "shop", "shop-green-abc123", "shop-old1"),
         ),
         (
@@ -84,8 +92,10 @@ PLACE = Coordinates("mysql-bin-changelog.000003", 40134574)
         ("Switchover cancelled on blue/green deployment.", Hint("switchover-canceled")),
         # Around the switchover.
         (
-            "Starting to terminate connections and user processes in the blue environment at "
-            "2026-03-01 12:00:00",
+            (
+                "Starting to terminate connections and user processes in the blue environment at "
+                "2026-03-01 12:00:00"
+            ),
             Hint("switchover-progress"),
         ),
         ("Green environment shop is now accepting connections", Hint("switchover-progress")),
