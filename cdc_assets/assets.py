@@ -2,8 +2,9 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -16,7 +17,7 @@ from cdc_assets.operations.snapshot import Progress, SnapshotResult, snapshot
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.preflight import require_ready
 from cdc_assets.reports import columns_of, count_evaluation, count_event, counted, failure
-from cdc_assets.translator import StreamGraph, TargetAsset
+from cdc_assets.translator import StreamGraph, TargetAsset, spec_with
 from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
 
 
@@ -69,7 +70,7 @@ def build_snapshot_asset(graph: StreamGraph) -> dg.AssetsDefinition:
     )
     def snapshot_asset(
         context: dg.AssetExecutionContext, config: SnapshotConfig
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         access: StreamAccess = getattr(context.resources, key)
         with _working(context, stream):
             connection = _ready(context, access)
@@ -109,10 +110,10 @@ def build_stream_asset(
     stream, key = graph.stream.name, resource_key(graph.stream.name)
     spec = graph.deployment
     if freshness is not None:
-        spec = spec.replace_attributes(freshness_policy=freshness)
+        spec = spec_with(spec, freshness_policy=freshness)
 
     @dg.multi_asset(name=f"{stream}_stream", specs=[spec], required_resource_keys={key})
-    def stream_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[None]:
+    def stream_asset(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         access: StreamAccess = getattr(context.resources, key)
         with _working(context, stream):
             connection = _ready(context, access)
@@ -120,8 +121,12 @@ def build_stream_asset(
             columns = columns_of(connection, graph)
         what = "ran already" if done.adopted else "was launched"
         context.log.info(
-            f"stream {stream}: incarnation {done.incarnation} {what} from {done.restored_from}, "
-            f"at {positions_text(done.positions)}"
+            "stream %s: incarnation %s %s from %s, at %s",
+            stream,
+            done.incarnation,
+            what,
+            done.restored_from,
+            positions_text(done.positions),
         )
         for target in graph.targets if not done.adopted else ():
             context.instance.report_runless_asset_event(
@@ -145,9 +150,9 @@ def build_stream_asset(
 
 
 @contextmanager
-def _working(context: dg.AssetExecutionContext, stream: str) -> Iterator[None]:
+def _working(context: dg.AssetExecutionContext, stream: str) -> Generator[None]:
     """Keep the sensors from recovering a stream that is being moved; turn errors into one line."""
-    context.instance.add_run_tags(context.run_id, {WORK_TAG: stream})
+    context.instance.add_run_tags(context.run.run_id, {WORK_TAG: stream})
     try:
         with heartbeat(context.log):
             yield
@@ -182,12 +187,12 @@ def _snapshot(
         if text == said:
             return
         said = text
-        context.log.info(f"stream {graph.stream.name}: snapshot {text}")
+        context.log.info("stream %s: snapshot %s", graph.stream.name, text)
         context.instance.report_runless_asset_event(
             dg.AssetObservation(
                 graph.snapshot.key,
                 description=text,
-                metadata=CdcMetadata(progress=text, run=context.run_id).to_metadata(),
+                metadata=CdcMetadata(progress=text, run=context.run.run_id).to_metadata(),
             )
         )
 

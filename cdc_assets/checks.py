@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from cdc_assets.errors import CdcError
-from cdc_assets.operations.look import look_twice
 from cdc_assets.operations.launch import newest
+from cdc_assets.operations.look import look_twice
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.reports import (
@@ -86,7 +86,7 @@ def _count(
     if row.kind == "drain":
         return _unproved(target, f"incarnation {row.number} drains old blue; look again after it")
     verdict: ReconciliationRow = reconcile(rt, row, tables=(target.table,))[0]
-    context.log.info(f"{verdict.table}: {verdict.verdict}: {verdict.reason}")
+    context.log.info("%s: %s: %s", verdict.table, verdict.verdict, verdict.reason)
     context.instance.report_runless_asset_event(count_event(target, verdict, columns))
     result = counted(verdict)
     return dg.AssetCheckResult(

@@ -42,6 +42,7 @@ class CdcGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing the lab."""
+        del ctx
         own = [(name, self.commands[name].get_short_help_str()) for name in sorted(self.commands)]
         with formatter.section("Commands"):
             formatter.write_dl([*own, *((name, text) for name, (_, text) in _LAB.items())])
@@ -125,8 +126,8 @@ def streams(definitions: Path) -> None:
 @click.pass_obj
 def explain(definitions: Path, stream: str, *, as_json: bool) -> None:
     """Say what would be done now and why, without doing it."""
-    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
     from cdc_assets.core.explanation import explain as put_into_words  # noqa: PLC0415 - as above
+    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
     from cdc_assets.operations.look import look_twice  # noqa: PLC0415 - as above
     from cdc_assets.operations.recover import open_recovery  # noqa: PLC0415 - as above
 
@@ -163,17 +164,19 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
     steps = ledger.steps(stream)[-limit:]
     verdicts = ledger.reconciliations(stream, limit=limit)
     if as_json:
-        _print_json({
-            "stream": stream,
-            "ledger": ledger.ledger_id,
-            "intent": {"intent": intent, "reason": reason},
-            "incarnations": [dataclasses.asdict(row) for row in incarnations],
-            "positions": [
-                dataclasses.asdict(row) | {"position": str(row.position)} for row in seen
-            ],
-            "steps": [dataclasses.asdict(row) for row in steps],
-            "reconciliations": [dataclasses.asdict(row) for row in verdicts],
-        })
+        _print_json(
+            {
+                "stream": stream,
+                "ledger": ledger.ledger_id,
+                "intent": {"intent": intent, "reason": reason},
+                "incarnations": [dataclasses.asdict(row) for row in incarnations],
+                "positions": [
+                    dataclasses.asdict(row) | {"position": str(row.position)} for row in seen
+                ],
+                "steps": [dataclasses.asdict(row) for row in steps],
+                "reconciliations": [dataclasses.asdict(row) for row in verdicts],
+            }
+        )
         return
     click.echo(f"stream {stream}, ledger {ledger.ledger_id}, automation {intent} {reason}".strip())
     launches = _table("incarnation", "kind", "opened", "server", "began with", "job")

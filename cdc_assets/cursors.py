@@ -103,16 +103,19 @@ def _load(
     if not text:
         return first
     try:
-        values = dict(_mapping(json.loads(text)))
-        if values.pop("version", None) != VERSION:
-            message = f"it is not of version {VERSION}"
-            raise ValueError(message)
-        return make(values)
+        return make(_of_version(_mapping(json.loads(text))))
     except (ValueError, TypeError, KeyError) as error:
         raise UnreadablePosition(
             f"stream {stream!r}: the cursor of its {sensor} sensor cannot be read: {error}",
             hint="Nothing is decided. Look at the cursor in Dagster's UI, and reset it there",
         ) from error
+
+
+def _of_version(values: Mapping[str, Any]) -> dict[str, Any]:
+    if values.get("version") != VERSION:
+        message = f"it is not of version {VERSION}"
+        raise ValueError(message)
+    return {name: value for name, value in values.items() if name != "version"}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

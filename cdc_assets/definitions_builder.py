@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import dagster as dg
 
@@ -230,9 +231,7 @@ def _of_stream(
         assets=[
             *table_specs(graph, sources=False),
             build_snapshot_asset(graph),
-            build_stream_asset(
-                graph, freshness=dg.FreshnessPolicy.time_window(fail_window=silent)
-            ),
+            build_stream_asset(graph, freshness=dg.FreshnessPolicy.time_window(fail_window=silent)),
         ],
         asset_checks=[*checks, build_health_check(graph)],
         sensors=[health, events] if watch_rds else [health],
@@ -253,7 +252,8 @@ def _schedules(
         if surface.sensors_running
         else dg.DefaultScheduleStatus.STOPPED
     )
-    job = dg.define_asset_job(
+    define = cast("Callable[..., dg.JobDefinition]", dg.define_asset_job)  # pyright: ignore[reportUnknownMemberType] - typed in part only
+    job = define(
         f"reconcile_{name}",
         selection=dg.AssetSelection.checks(*selected),
         description=f"Compares the row counts of stream {name!r} with its source.",

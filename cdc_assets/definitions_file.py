@@ -99,8 +99,9 @@ def _line(error: Exception, file: Path) -> int:
 
 def _resources(module: ModuleType) -> Iterator[Mapping[str, object]]:
     """Return the resources of every `Definitions` in a module, also of a decorated function."""
-    decorated = type(dg.definitions(dg.Definitions))
     for value in list(vars(module).values()):
-        defs: object = value() if isinstance(value, decorated) else value
+        # What `@dg.definitions` makes of a function has no public class.
+        is_decorated = hasattr(value, "load_fn") and callable(value)
+        defs: object = value() if is_decorated else value
         if isinstance(defs, dg.Definitions):
             yield cast("Mapping[str, object]", defs.resources or {})

@@ -1,4 +1,4 @@
-"""Dispatch: ask for at most one live recovery run of a stream, and for the next one when it died."""
+"""Dispatch: ask for at most one live recovery run of a stream, and for the next if it died."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def reason_to_wait(
     asked = [worker for worker in workers if worker.recovery]
     if not asked:
         return None
-    failed = sum(
-        worker.recovery == recovery and worker.status in _ENDED for worker in asked
-    )
+    failed = sum(worker.recovery == recovery and worker.status in _ENDED for worker in asked)
     pause = limits.pause_seconds * 2 ** max(0, failed - _MANY_FAILURES)
     pause = min(pause, limits.longest_pause_seconds)
     since = min((now - worker.created_at).total_seconds() for worker in asked)
@@ -137,7 +135,7 @@ def reason_not_wanted(
     return NOTHING_TO_DO
 
 
-def request_recovery(  # noqa: PLR0913 - the parts of one decision, all of them values
+def request_recovery(
     instance: dg.DagsterInstance,
     rt: StreamRuntime,
     seen: Observation,

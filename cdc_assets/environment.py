@@ -1,56 +1,73 @@
-"""Environment: read a resource's EnvVars when they are needed, and name what is unset."""
+"""Environment: read the EnvVars of resources when they are needed, and name what is unset."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar, cast
 
 import dagster as dg
 from pydantic import ValidationError
 
 from cdc_assets.errors import ConfigurationError
 
-R = TypeVar("R", bound=dg.ConfigurableResource[Any])
+AnyResource: TypeAlias = dg.ConfigurableResource[Any]
+R = TypeVar("R", bound=AnyResource)
 
 # The class of `EnvVar.int(...)` has no public name.
 _IntEnvVar: type[int] = type(dg.EnvVar.int("NAME"))
 
 
-def resolved(resource: R, *, environ: Mapping[str, str] | None = None) -> R:
+def require_set(resources: Sequence[AnyResource]) -> None:
+    """Refuse resources that name an environment variable that is unset.
+
+    Args:
+        resources: As they were written in the deployment.
+
+    Raises:
+        ConfigurationError: Names every such variable at once.
+    """
+    unset = [
+        variable
+        for resource in resources
+        for name, field in type(resource).model_fields.items()
+        if (variable := _variable(getattr(resource, name))) is not None
+        and field.is_required()
+        and not os.environ.get(variable)
+    ]
+    if unset:
+        names = ", ".join(dict.fromkeys(unset))
+        several = len(unset) > 1
+        raise ConfigurationError(
+            f"environment variable{'s' if several else ''} {names} {'are' if several else 'is'} "
+            "not set",
+            hint=f"Set {'them' if several else 'it'} where Dagster and 'cdc-assets' run",
+        )
+
+
+def resolved(resource: R) -> R:
     """Return a copy of a resource with each EnvVar replaced by its value.
 
     Dagster resolves them, too, but answers an unset one with a trace of its own config
-    system. A setting that may be None takes None where its variable is unset.
+    system. A setting that has a default takes it where its variable is unset.
 
     Args:
         resource: As it was written in the deployment.
-        environ: The process's environment without it.
 
     Raises:
-        ConfigurationError: Names every variable that is unset, or the field that is wrong.
+        ConfigurationError: A variable is unset, or its value does not fit.
     """
-    found = os.environ if environ is None else environ
+    require_set([resource])
     values: dict[str, object] = {}
-    unset: list[str] = []
     for name, field in type(resource).model_fields.items():
         value: object = getattr(resource, name)
         variable = _variable(value)
         if variable is None:
             values[name] = value
-        elif found.get(variable):
-            values[name] = _number(variable, found[variable]) if _is_int(value) else found[variable]
-        elif field.is_required():
-            unset.append(variable)
+        elif text := os.environ.get(variable):
+            values[name] = _number(variable, text) if isinstance(value, _IntEnvVar) else text
         else:
-            values[name] = field.default
-    if unset:
-        names = ", ".join(unset)
-        raise ConfigurationError(
-            f"environment variable{'s' if len(unset) > 1 else ''} {names} not set",
-            field=type(resource).__name__,
-            hint="Set it where Dagster runs" if len(unset) == 1 else "Set them where Dagster runs",
-        )
+            values[name] = cast("object", field.default)
     return _checked(type(resource), values)
 
 
@@ -68,13 +85,9 @@ def with_values(resource: R, **values: object) -> R:
 def _variable(value: object) -> str | None:
     if isinstance(value, dg.EnvVar):
         return value.env_var_name
-    if _is_int(value):
-        return str(value.name)  # pyright: ignore[reportAttributeAccessIssue, reportUnknownArgumentType, reportUnknownMemberType] - no public class
+    if isinstance(value, _IntEnvVar):
+        return str(getattr(value, "name"))  # noqa: B009 - no public class, so no known attribute
     return None
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, _IntEnvVar)
 
 
 def _number(variable: str, text: str) -> int:
@@ -90,5 +103,6 @@ def _checked(kind: type[R], values: Mapping[str, object]) -> R:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        owner = str(getattr(kind, "__name__", "resource"))
         # The value itself is left out: it may be a secret.
-        raise ConfigurationError(first["msg"], field=f"{kind.__name__}.{name}") from None
+        raise ConfigurationError(first["msg"], field=f"{owner}.{name}") from None

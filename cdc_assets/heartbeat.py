@@ -7,7 +7,7 @@ normal inside a recovery. Only a sign of life tells the two apart.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Protocol
@@ -26,7 +26,7 @@ class Log(Protocol):
 
 
 @contextmanager
-def heartbeat(log: Log, *, every_seconds: float = BEAT_SECONDS) -> Iterator[None]:
+def heartbeat(log: Log, *, every_seconds: float = BEAT_SECONDS) -> Generator[None]:
     """Write a sign of life into a run's log while the block runs.
 
     Args:

@@ -37,8 +37,11 @@ def build_recovery_job(graph: StreamGraph) -> dg.JobDefinition:
         except CdcError as error:
             raise failure(error) from None
         context.log.info(
-            f"stream {stream}, recovery {outcome.recovery}: {outcome.decision}, "
-            f"incarnation {outcome.incarnation} runs"
+            "stream %s, recovery %s: %s, incarnation %s runs",
+            stream,
+            outcome.recovery,
+            outcome.decision,
+            outcome.incarnation,
         )
 
     op = dg.op(
@@ -49,17 +52,13 @@ def build_recovery_job(graph: StreamGraph) -> dg.JobDefinition:
         out=dg.Out(dg.Nothing),
     )(compute)
 
-    @dg.job(
-        name=f"recover_{stream}",
+    graph_of_one = dg.GraphDefinition(name=f"recover_{stream}", node_defs=[op])
+    return graph_of_one.to_job(  # pyright: ignore[reportUnknownMemberType] - typed in part only
         description=f"Brings stream {stream!r} back; requested by the sensors.",
         tags={STREAM_TAG: stream},
         # In this process: a process of its own per step costs seconds that rows wait for.
         executor_def=dg.in_process_executor,
     )
-    def job() -> None:
-        op()
-
-    return job
 
 
 def _tag(context: dg.OpExecutionContext, rt: StreamRuntime) -> None:
@@ -76,7 +75,9 @@ def _recover(
 
     def report(row: StepRow) -> None:
         said = step_metadata(row, run=context.run_id)
-        context.log.info(f"stream {row.stream}, recovery {row.recovery}: {row.step} {said.detail}")
+        context.log.info(
+            "stream %s, recovery %s: %s %s", row.stream, row.recovery, row.step, said.detail
+        )
         instance.report_runless_asset_event(
             dg.AssetObservation(
                 graph.key,
@@ -126,4 +127,4 @@ def _report_end(
         instance.report_runless_asset_event(count_event(target, verdict, columns.get(target.name)))
         instance.report_runless_asset_event(count_evaluation(target, verdict))
         if verdict.verdict != "InSync":
-            context.log.warning(f"{verdict.table}: {verdict.verdict}: {verdict.reason}")
+            context.log.warning("%s: %s: %s", verdict.table, verdict.verdict, verdict.reason)

@@ -64,14 +64,12 @@ def health_of(decision: Decision) -> Health:
         severity = dg.AssetCheckSeverity.WARN
         return Health(kind, decision.healthy, severity, decision.reason)
     if isinstance(decision, (Resume, Relaunch)):
-        return Health(kind, False, dg.AssetCheckSeverity.WARN, decision.reason)
+        return Health(kind, passed=False, severity=dg.AssetCheckSeverity.WARN, text=decision.reason)
     text = f"{decision.reason}. {decision.hint}"
-    return Health(kind, False, dg.AssetCheckSeverity.ERROR, text)
+    return Health(kind, passed=False, severity=dg.AssetCheckSeverity.ERROR, text=text)
 
 
-def stream_metadata(
-    connection: StreamConnection, look: Seen, health: Health
-) -> CdcMetadata:
+def stream_metadata(connection: StreamConnection, look: Seen, health: Health) -> CdcMetadata:
     """Return what one look says about a stream."""
     seen = look.observation
     job_id = seen.incarnation.job_id if seen.incarnation else ""
@@ -153,9 +151,7 @@ def count_event(
     """Return a target table's row count; only a proved table counts as materialized."""
     metadata = {**counted(row).metadata, **row_count(row.target_count), **(extra or {})}
     if row.verdict == "InSync":
-        return dg.AssetMaterialization(
-            target.spec.key, description=row.reason, metadata=metadata
-        )
+        return dg.AssetMaterialization(target.spec.key, description=row.reason, metadata=metadata)
     return dg.AssetObservation(target.spec.key, description=row.reason, metadata=metadata)
 
 

@@ -18,7 +18,7 @@ from cdc_assets.errors import CdcError, ConfigurationError
 from cdc_assets.metadata import STREAM_TAG, CdcMetadata
 from cdc_assets.operations.observe import Memory, Seen, observe
 from cdc_assets.ports import EventRow
-from cdc_assets.reports import Health, health_evaluation, health_of, stream_metadata
+from cdc_assets.reports import health_evaluation, health_of, stream_metadata
 from cdc_assets.translator import StreamGraph
 from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
 
@@ -39,7 +39,7 @@ def wall_clock() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def build_stream_health_sensor(  # noqa: PLR0913 - a factory: the settings of one sensor, named
+def build_stream_health_sensor(
     *,
     graph: StreamGraph,
     job_name: str,
@@ -74,7 +74,7 @@ def build_stream_health_sensor(  # noqa: PLR0913 - a factory: the settings of on
         health = health_of(decision)
         if seen.observation.incarnation is None:
             return dg.SkipReason(f"stream {stream!r}: {health.text}")
-        events, after = _report(graph, connection, seen, health, before, heartbeat_seconds)
+        events, after = _report(graph, found, before, heartbeat_seconds)
         request = request_recovery(
             context.instance,
             connection.runtime,
@@ -99,7 +99,7 @@ def build_stream_health_sensor(  # noqa: PLR0913 - a factory: the settings of on
     )
 
 
-def build_rds_event_sensor(  # noqa: PLR0913 - a factory: the settings of one sensor, named
+def build_rds_event_sensor(
     *,
     graph: StreamGraph,
     job_name: str,
@@ -192,15 +192,12 @@ def _look(access: StreamAccess, memory: Memory) -> Look:
     return connection, seen, decide(seen.observation, connection.runtime.policy)
 
 
-def _report(  # noqa: PLR0913 - the parts of one report, all of them values
-    graph: StreamGraph,
-    connection: StreamConnection,
-    seen: Seen,
-    health: Health,
-    before: HealthCursor,
-    heartbeat_seconds: float,
+def _report(
+    graph: StreamGraph, look: Look, before: HealthCursor, heartbeat_seconds: float
 ) -> tuple[list[Event], HealthCursor]:
     """Return what to report now, and the cursor after it."""
+    connection, seen, decision = look
+    health = health_of(decision)
     now = connection.runtime.clock.now()
     incarnation = seen.observation.incarnation
     number = incarnation.number if incarnation else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import dagster as dg
 
@@ -193,4 +194,10 @@ class StreamGraph:
 
 def _after(spec: dg.AssetSpec, keys: list[dg.AssetKey]) -> dg.AssetSpec:
     known = [dep.asset_key for dep in spec.deps]
-    return spec.replace_attributes(deps=[*known, *(key for key in keys if key not in known)])
+    return spec_with(spec, deps=[*known, *(key for key in keys if key not in known)])
+
+
+def spec_with(spec: dg.AssetSpec, **attributes: object) -> dg.AssetSpec:
+    """Return a copy of a spec with other attributes; Dagster's own method is typed in part only."""
+    replace = cast("Callable[..., dg.AssetSpec]", spec.replace_attributes)  # pyright: ignore[reportUnknownMemberType] - see above
+    return replace(**attributes)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeAlias, TypeVar
-
-import dagster as dg
+from typing import Protocol
 
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
-from cdc_assets.environment import resolved, with_values
+from cdc_assets.environment import R, require_set, resolved, with_values
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
 from cdc_assets.flink.resource import FlinkResource
@@ -23,9 +21,6 @@ from cdc_assets.ports import Server
 from cdc_assets.preflight import Finding
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.resource import MySqlTargetResource
-
-AnyResource: TypeAlias = dg.ConfigurableResource[Any]
-R = TypeVar("R", bound=AnyResource)
 
 
 def resource_key(stream: str) -> str:
@@ -119,6 +114,8 @@ class StreamWiring:
 
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
         """Return the connected stream; nothing is opened before the first use."""
+        given = (self.source, self.target, self.flink, self.ledger, self.rds)
+        require_set([part for part in given if part is not None])
         parts = _Parts(
             source=_patient(resolved(self.source), patience_seconds),
             target=_patient(resolved(self.target), patience_seconds),
@@ -188,9 +185,7 @@ def _patient(resource: R, seconds: float | None) -> R:
 
 
 def _readers(source: MySqlResource) -> SourceAccess:
-    return SourceAccess(
-        source.username, source.password, source.time_zone, tls=source.tls != "off"
-    )
+    return SourceAccess(source.username, source.password, source.time_zone, tls=source.tls != "off")
 
 
 def _writer(target: MySqlTargetResource) -> TargetAccess:

@@ -88,7 +88,7 @@ def _deployment(seen: Observation) -> list[tuple[str, str]]:
 
 
 def _server(view: ServerView) -> str:
-    at = f"{view.host}:{view.port}" if view.host else "unknown"
+    at = _address(view)
     if view.identity is None:
         return f"{at} does not answer: {view.problem or 'no reason given'}"
     parts = [f"{at} is {view.identity.label()}"]
@@ -101,6 +101,10 @@ def _server(view: ServerView) -> str:
     return ", ".join(parts)
 
 
+def _address(view: ServerView) -> str:
+    return f"{view.host}:{view.port}" if view.host else "unknown"
+
+
 def _steps(seen: Observation, decision: Decision) -> tuple[str, ...]:
     if isinstance(decision, Hold):
         return ()
@@ -111,8 +115,7 @@ def _steps(seen: Observation, decision: Decision) -> tuple[str, ...]:
     if isinstance(decision, Resume):
         return (
             f"stop what is left of incarnation {number}, with a savepoint if it still runs",
-            f"prove the server behind {seen.endpoint.host}:{seen.endpoint.port} "
-            f"({decision.lineage})",
+            f"prove the server behind {_address(seen.endpoint)} ({decision.lineage})",
             f"launch incarnation {number + 1} from the newest state",
             *last,
         )
@@ -128,10 +131,10 @@ def _relaunch(
         else f"leave the savepoint and start at {decision.coordinates}"
     )
     return (
-        f"prove that {seen.endpoint.host}:{seen.endpoint.port} holds {decision.coordinates}",
+        f"prove that {_address(seen.endpoint)} holds {decision.coordinates}",
         f"stop what is left of incarnation {number}",
-        f"read old blue {decision.old_host}:{decision.old_port} to its frozen end, and stop with "
-        "a savepoint",
+        f"read old blue {decision.old_host}:{decision.old_port} to its frozen end",
+        "stop with a savepoint",
         go_on,
         "launch the next incarnation there",
         *last,

@@ -95,7 +95,7 @@ class DagsterApi:
             cursor = cast("str | None", logs.get("cursor")) or cursor
             for event in cast("list[Mapping[str, object]]", logs.get("events") or []):
                 failure = _failure(event) or failure
-                if event["__typename"] == "LogMessageEvent":
+                if event["__typename"] == "LogMessageEvent" and event.get("level") != "DEBUG":
                     tell(str(event["message"]))
             status = cast("Mapping[str, str]", reply["runOrError"]).get("status", "")
             if status in _ENDED:

@@ -35,15 +35,16 @@ _INSTANCE = {
 def environment(state: LabState, *, sensor_seconds: float = 2.0) -> dict[str, str]:
     """Return what `definitions.py` reads from the environment, for this lab."""
     target, endpoint = state.servers["target"], state.services["endpoint"]
-    rds, cdc, writer = (
-        state.services["rds"], state.accounts["cdc"], state.accounts["cdc_writer"],
-    )  # fmt: skip
+    rds, writer = state.services["rds"], state.accounts["cdc_writer"]
+    cdc, stats = state.accounts["cdc"], state.accounts["cdc_stats"]
     jobmanager, gateway = state.services["jobmanager"], state.services["sql-gateway"]
     return {
         "CDC_SOURCE_HOST": endpoint.host,
         "CDC_SOURCE_PORT": str(endpoint.port),
         "CDC_SOURCE_USER": cdc.user,
         "CDC_SOURCE_PASSWORD": cdc.password,
+        "CDC_STATS_USER": stats.user,
+        "CDC_STATS_PASSWORD": stats.password,
         "CDC_TARGET_HOST": target.host,
         "CDC_TARGET_PORT": str(target.port),
         "CDC_TARGET_USER": writer.user,

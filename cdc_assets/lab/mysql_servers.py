@@ -143,8 +143,10 @@ def create_source_accounts(server: SourceServer, accounts: Mapping[str, Account]
     with closing(server.connect()) as connection:
         _execute(connection, f"create database {database}")
         _grant(connection, accounts["app"], f"all on {database}.*")
-        _grant(connection, accounts["cdc"], "replication slave, replication client on *.*")
-        _grant(connection, accounts["cdc"], f"select on {database}.*")
+        # One account for each stream: a server tells binlog readers apart by account only.
+        for role in ("cdc", "cdc_stats"):
+            _grant(connection, accounts[role], "replication slave, replication client on *.*")
+            _grant(connection, accounts[role], f"select on {database}.*")
         _grant(connection, accounts["repl"], "replication slave on *.*")
 
 

@@ -22,7 +22,7 @@ VERSIONS: dict[ServerKind, tuple[str, str]] = {
     "mysql": ("5.6.24", "5.6.24"),
 }
 TARGET_VERSION = "5.6.24"
-ROLES = ("admin", "app", "cdc", "cdc_writer", "repl")
+ROLES = ("admin", "app", "cdc", "cdc_stats", "cdc_writer", "repl")
 _FIRST_SERVER_ID = 101
 _PORTS = 11
 

@@ -77,7 +77,10 @@ class SwitchoverJournal:
         self._identifier = identifier
 
     def dropping_connections(self) -> None:
-        """Emit the line that accounts get when connections are closed."""
+        """Emit the line that accounts get when connections are closed.
+
+        Its beginning is real; its source, its category and what follows "at" are assumed.
+        """
 
         def edit(state: RdsState) -> RdsState:
             if not state.settings.emit_process_lines:

@@ -288,7 +288,8 @@ def _json(status: int, document: Mapping[str, object]) -> Response:
 def _date(value: object) -> datetime:
     if value is None:
         return utc_now()
-    date = datetime.fromisoformat(str(value))
+    # Python 3.10 does not read the letter Z.
+    date = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
     return date if date.tzinfo is not None else date.replace(tzinfo=timezone.utc)
 
 

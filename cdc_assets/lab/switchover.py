@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger(__name__)
 SLICE_SECONDS: Final = 1.0
 RETRY_SECONDS: Final = 0.2
-FINISH_ATTEMPTS: Final = 5
+LONGEST_RETRY_SECONDS: Final = 2.0
+UNDO_ATTEMPTS: Final = 5
+# There is no way back after the rename: a server or an endpoint that was killed is waited for,
+# about ten minutes.
+FINISH_ATTEMPTS: Final = 300
 
 
 class SwitchoverCanceled(LabError):
@@ -174,7 +178,7 @@ class Switchover:
             self._green.allow_writes,
         )
         for step in steps:
-            self._insist(step)
+            self._insist(step, FINISH_ATTEMPTS)
         self._journal.completed()
 
     def roll_back_after_kill(self) -> None:
@@ -254,19 +258,20 @@ class Switchover:
     def _roll_back(self) -> None:
         for what, step in reversed(self._undo):
             try:
-                self._insist(step)
+                self._insist(step, UNDO_ATTEMPTS)
             except LabError as error:
                 # The other steps still matter: blue must take writes again if it can.
                 LOG.error("roll back: %s: %s", what, error)  # noqa: TRY400 - one line, no trace
         self._undo = []
 
-    def _insist(self, step: Callable[[], object]) -> None:
-        for attempt in range(1, FINISH_ATTEMPTS + 1):
+    def _insist(self, step: Callable[[], object], attempts: int) -> None:
+        for attempt in range(1, attempts + 1):
             try:
                 step()
-            except LabError:
-                if attempt == FINISH_ATTEMPTS:
+            except LabError as error:
+                if attempt == attempts:
                     raise
-                self._sleep(RETRY_SECONDS * attempt)
+                LOG.warning("attempt %s of %s: %s", attempt, attempts, error)
+                self._sleep(min(RETRY_SECONDS * attempt, LONGEST_RETRY_SECONDS))
             else:
                 return

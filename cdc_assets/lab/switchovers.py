@@ -64,9 +64,8 @@ class Proof:
         self._stage = Stage(home)
         seed(self._stage.source, self._stage.target, orders=_ORDERS)
         api = DagsterApi(start_dagster(home, definitions))
-        for part in ("snapshot", "stream"):
-            for stream in STREAMS:
-                api.materialize([[stream, part]], tell=_ignore, budget_seconds=200.0)
+        keys = [[stream, part] for stream in STREAMS for part in ("snapshot", "stream")]
+        api.materialize(keys, tell=_ignore, budget_seconds=300.0)
         self._next = _ORDERS + 1
         self._repeated = 0
 

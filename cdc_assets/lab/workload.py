@@ -42,6 +42,7 @@ class Login:
             read_timeout=int(timeout_seconds),
             write_timeout=int(timeout_seconds),
             charset="utf8mb4",
+            ssl_disabled=True,  # loopback; a TLS context costs 20 ms each time
             init_command="SET time_zone = '+00:00'",
         )
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import TypeVar, cast
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from cdc_assets.core.observation import Intent
 from cdc_assets.errors import FenceTaken, UnreadablePosition
@@ -89,10 +87,7 @@ class SqlLedger:
     def open_incarnation(self, row: IncarnationRow) -> IncarnationRow:
         """Append an incarnation; the database lets one launcher through."""
         columns = rows.incarnation_columns(row, self._now())
-        key: rows.Columns = {"stream": row.stream, "number": row.number}
-        with self._writing() as connection:
-            new = _append_once(connection, schema.incarnations, columns, key)
-        if not new:
+        if not self._append_once(schema.incarnations, [columns], "stream", "number")[0]:
             raise FenceTaken(row.stream, row.number)
         return rows.incarnation(columns)
 
@@ -104,15 +99,8 @@ class SqlLedger:
 
     def record_positions(self, rows_: Sequence[PositionRow]) -> int:
         """Append positions that are not there yet; return how many were new."""
-        if not rows_:
-            return 0
-        new = 0
-        with self._writing() as connection:
-            for row in rows_:
-                columns = rows.position_columns(row, self._now())
-                key = {name: columns[name] for name in ("stream", "incarnation", "digest")}
-                new += _append_once(connection, schema.positions, columns, key)
-        return new
+        columns = [rows.position_columns(row, self._now()) for row in rows_]
+        return sum(self._append_once(schema.positions, columns, "stream", "incarnation", "digest"))
 
     def positions(self, stream: str, *, limit: int = 100) -> tuple[PositionRow, ...]:
         """Return the newest positions, newest first."""
@@ -121,9 +109,7 @@ class SqlLedger:
     def append_step(self, row: StepRow) -> bool:
         """Append a step; False when its number is taken."""
         columns = rows.step_columns(row, self._now())
-        key = {name: columns[name] for name in ("stream", "recovery", "seq")}
-        with self._writing() as connection:
-            return _append_once(connection, schema.steps, columns, key)
+        return self._append_once(schema.steps, [columns], "stream", "recovery", "seq")[0]
 
     def steps(self, stream: str, recovery: str | None = None) -> tuple[StepRow, ...]:
         """Return the steps of one recovery or of all, oldest first."""
@@ -151,16 +137,9 @@ class SqlLedger:
 
     def record_events(self, rows_: Sequence[EventRow]) -> tuple[EventRow, ...]:
         """Append events that were not seen before; return those."""
-        if not rows_:
-            return ()
-        new: list[EventRow] = []
-        with self._writing() as connection:
-            for row in rows_:
-                columns = rows.event_columns(row, self._now())
-                key = {"digest": columns["digest"]}
-                if _append_once(connection, schema.events, columns, key):
-                    new.append(rows.event(columns))
-        return tuple(new)
+        columns = [rows.event_columns(row, self._now()) for row in rows_]
+        new = self._append_once(schema.events, columns, "digest")
+        return tuple(rows.event(item) for item, is_new in zip(columns, new, strict=True) if is_new)
 
     def events(self, *, since: datetime | None = None) -> tuple[EventRow, ...]:
         """Return events by their date, oldest first."""
@@ -217,12 +196,15 @@ class SqlLedger:
         )
         return found[0] if found else ("run", "")
 
-    def _writing(self) -> AbstractContextManager[sa.Connection]:
-        return self._database.writing()
-
     def _append(self, table: sa.Table, columns: rows.Columns) -> None:
-        with self._writing() as connection:
-            connection.execute(table.insert().values(rows.checked(columns)))
+        self._database.append(table, rows.checked(columns))
+
+    def _append_once(
+        self, table: sa.Table, columns: Sequence[rows.Columns], *key: str
+    ) -> list[bool]:
+        if not columns:
+            return []
+        return self._database.append_once(table, [rows.checked(row) for row in columns], key)
 
     def _read(
         self, query: sa.Select[tuple[object, ...]], read: Callable[[Mapping[str, object]], Row]
@@ -238,21 +220,3 @@ class SqlLedger:
 
 def _newest(table: sa.Table, stream: str, limit: int) -> sa.Select[tuple[object, ...]]:
     return sa.select(table).where(table.c.stream == stream).order_by(table.c.id.desc()).limit(limit)
-
-
-def _append_once(
-    connection: sa.Connection, table: sa.Table, columns: rows.Columns, key: rows.Columns
-) -> bool:
-    """Insert a row; False when its key is taken. The unique constraint decides, not a look."""
-    try:
-        with connection.begin_nested():
-            connection.execute(table.insert().values(rows.checked(columns)))
-    except IntegrityError:
-        # The error may be about something else than the key, and must not be swallowed then.
-        taken = sa.select(sa.literal(1)).select_from(table)
-        for name, value in key.items():
-            taken = taken.where(table.c[name] == value)
-        if connection.scalar(taken) is None:
-            raise
-        return False
-    return True

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sqlite3
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import NullPool
 
 from cdc_assets.errors import (
     CdcError,
-    ConfigurationError,
     LedgerUnreachable,
     LedgerUnreadable,
 )
 from cdc_assets.ledger import schema
+from cdc_assets.ledger.engine import WRITING, make_engine, problem_of_file
 from cdc_assets.ledger.location import LedgerLocation
 
-_WRITE: Final = "cdc_write"
-_LOCK: Final = "cdc_assets.ledger"
+Row = Mapping[str, object]
+
 _LOCK_KEY: Final = 0x6364635F6C656467
+# Of a transaction that another one got in the way of.
+_ATTEMPTS: Final = 5
 _BUSY: Final = ("database is locked", "database table is locked", "database is busy")
 _DENIED: Final = re.compile(
     r"access denied|password authentication failed|permission denied|command denied|1045|1142|1044",
@@ -71,13 +78,40 @@ class LedgerDatabase:
         with self.errors(), self._open().connect() as connection:
             yield connection
 
-    @contextmanager
-    def writing(self) -> Generator[sa.Connection]:
-        """Give a connection in a transaction that is committed at the end."""
+    def append(self, table: sa.Table, row: Row) -> None:
+        """Insert a row that has no key of its own."""
+        with self.errors(), self._writing() as connection:
+            connection.execute(table.insert().values(dict(row)))
+
+    def append_once(self, table: sa.Table, rows: Sequence[Row], key: Sequence[str]) -> list[bool]:
+        """Insert the rows whose key is not there yet, all or none of them.
+
+        The unique constraint decides, not the look before it: where another process was faster,
+        the whole transaction is tried again, and its look then finds that row.
+
+        Args:
+            table: The table.
+            rows: Column values.
+            key: The columns of its unique constraint.
+
+        Returns:
+            For each row whether it is new.
+        """
         with self.errors():
-            engine = self._open().execution_options(**{_WRITE: True})
-            with engine.begin() as connection:
-                yield connection
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    with self._writing() as connection:
+                        return [_insert_if_new(connection, table, row, key) for row in rows]
+                except (IntegrityError, OperationalError) as error:
+                    if attempt == _ATTEMPTS or not _worth_another_try(error):
+                        raise
+        return []
+
+    @contextmanager
+    def _writing(self) -> Generator[sa.Connection]:
+        engine = self._open().execution_options(**{WRITING: True})
+        with engine.begin() as connection:
+            yield connection
 
     @contextmanager
     def errors(self) -> Generator[None]:
@@ -101,8 +135,10 @@ class LedgerDatabase:
             if path is not None:
                 if not path.exists():
                     self._create_file(path)
-                self._check_file(path)
-            engine = _engine(self.location.url, self._timeout)
+                problem = problem_of_file(path)
+                if problem:
+                    raise self._unreadable(problem)
+            engine = make_engine(self.location.url, self._timeout)
             try:
                 self._ledger_id = self._prove(engine)
             except BaseException:
@@ -123,8 +159,8 @@ class LedgerDatabase:
         draft = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         try:
-            engine = _engine(sa.URL.create("sqlite", database=str(draft)), self._timeout)
-            with engine.execution_options(**{_WRITE: True}).begin() as connection:
+            engine = make_engine(sa.URL.create("sqlite", database=str(draft)), self._timeout)
+            with engine.execution_options(**{WRITING: True}).begin() as connection:
                 schema.metadata.create_all(connection)
                 for statement in schema.sqlite_triggers():
                     connection.exec_driver_sql(statement)
@@ -138,23 +174,6 @@ class LedgerDatabase:
             for suffix in ("", "-wal", "-shm", "-journal"):
                 Path(f"{draft}{suffix}").unlink(missing_ok=True)
 
-    def _check_file(self, path: Path) -> None:
-        """Refuse a file that was cut off; SQLite notices only when it needs the missing page."""
-        with path.open("rb") as stream:
-            head = stream.read(100)
-            size = os.fstat(stream.fileno()).st_size
-        if size == 0:
-            raise self._unreadable("the file is empty")
-        if not head.startswith(b"SQLite format 3\x00") or len(head) < 100:  # noqa: PLR2004 - header
-            raise self._unreadable("the file is not a SQLite database")
-        page = int.from_bytes(head[16:18], "big")
-        page = 65536 if page == 1 else page
-        pages = int.from_bytes(head[28:32], "big")
-        # While a write-ahead log is there, the missing pages may be in it.
-        log = Path(f"{path}-wal")
-        if size < page * pages and not (log.exists() and log.stat().st_size):
-            raise self._unreadable(f"the file has {size} of {page * pages} bytes")
-
     # ------------------------------------------------------------ any database
 
     def _prove(self, engine: sa.Engine) -> str:
@@ -164,30 +183,34 @@ class LedgerDatabase:
         if not tables <= ours:
             shown = ", ".join(sorted(tables - ours)[:3])
             raise self._unreadable(f"it belongs to something else: it has a table {shown}")
-        if self.location.path is None and self._meta_missing(engine, tables):
+        if self.location.path is None and not self._has_meta(engine, tables):
             self._create_on_server(engine)
         return self._read_meta(engine)
 
-    def _meta_missing(self, engine: sa.Engine, tables: frozenset[str]) -> bool:
-        """Say whether to create the tables: none is there, or a killed creator left empty ones."""
+    @staticmethod
+    def _has_meta(engine: sa.Engine, tables: frozenset[str]) -> bool:
         with engine.connect() as connection:
-            if "meta" in tables and connection.scalar(_count("meta")):
-                return False
-            filled = sorted(name for name in tables if connection.scalar(_count(name)))
-        if filled:
-            raise self._unreadable(f"table {filled[0]} has rows and table meta has none")
-        return True
+            return "meta" in tables and bool(connection.scalar(_count("meta")))
 
     def _create_on_server(self, engine: sa.Engine) -> None:
+        """Create the tables, unless another process did so while the lock was waited for.
+
+        DDL of MySQL is not undone, so a killed creator may have left some of them, empty.
+        """
         with engine.begin() as connection, _creation_lock(connection, self._timeout):
+            present = frozenset(sa.inspect(connection).get_table_names())
+            if "meta" in present and connection.scalar(_count("meta")):
+                return
+            for name in sorted(present & frozenset(schema.metadata.tables)):
+                if connection.scalar(_count(name)):
+                    raise self._unreadable(f"table {name} has rows and table meta has none")
             for table in schema.metadata.sorted_tables:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-                present = {item["name"] for item in sa.inspect(connection).get_indexes(table.name)}
+                indexes = {item["name"] for item in sa.inspect(connection).get_indexes(table.name)}
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
-                    if index.name not in present:
+                    if index.name not in indexes:
                         connection.execute(sa.schema.CreateIndex(index))
-            if not connection.scalar(_count("meta")):
-                self._insert_meta(connection)
+            self._insert_meta(connection)
 
     def _insert_meta(self, connection: sa.Connection) -> None:
         connection.execute(
@@ -262,6 +285,28 @@ def _count(table: str) -> sa.Select[int]:
     return sa.select(sa.func.count()).select_from(schema.metadata.tables[table])
 
 
+def _insert_if_new(
+    connection: sa.Connection, table: sa.Table, row: Row, key: Sequence[str]
+) -> bool:
+    taken = sa.select(sa.literal(1)).select_from(table)
+    for name in key:
+        taken = taken.where(table.c[name] == row[name])
+    if connection.scalar(taken) is not None:
+        return False
+    connection.execute(table.insert().values(dict(row)))
+    return True
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    if isinstance(error, IntegrityError):
+        return True
+    # MySQL's deadlock and lock wait, by number; PostgreSQL's deadlock and serialization failure.
+    cause = error.orig
+    number: object = cause.args[0] if cause is not None and cause.args else None
+    state: object = getattr(cause, "sqlstate", None)
+    return number in {1205, 1213} or state in {"40001", "40P01"}
+
+
 @contextmanager
 def _creation_lock(connection: sa.Connection, seconds: float) -> Generator[None]:
     """Let one creator at a time through: DDL of servers is not safe against another's."""
@@ -269,69 +314,13 @@ def _creation_lock(connection: sa.Connection, seconds: float) -> Generator[None]
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK_KEY)))
         yield
         return
-    if connection.scalar(sa.select(sa.func.get_lock(_LOCK, int(seconds) or 1))) != 1:
+    # The name is the server's, not the database's, and has room for 64 characters.
+    database = str(connection.engine.url.database)
+    name = f"cdc_assets.ledger.{hashlib.sha256(database.encode()).hexdigest()[:16]}"
+    if connection.scalar(sa.select(sa.func.get_lock(name, int(seconds) or 1))) != 1:
         message = "another process is creating the ledger and does not finish"
         raise LedgerUnreachable(message)
     try:
         yield
     finally:
-        connection.execute(sa.select(sa.func.release_lock(_LOCK)))
-
-
-def _engine(url: sa.URL, timeout_seconds: float) -> sa.Engine:
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        return _sqlite_engine(url, timeout_seconds)
-    arguments: dict[str, object] = {"connect_timeout": max(1, int(timeout_seconds))}
-    if backend == "postgresql":
-        arguments["options"] = f"-c statement_timeout={int(timeout_seconds * 1000)}"
-    else:
-        arguments |= {"read_timeout": timeout_seconds, "write_timeout": timeout_seconds}
-    try:
-        return sa.create_engine(
-            url,
-            hide_parameters=True,
-            # Under MySQL's default a row that another process just wrote stays invisible.
-            isolation_level="READ COMMITTED",
-            pool_pre_ping=True,
-            pool_size=2,
-            pool_timeout=timeout_seconds,
-            connect_args=arguments,
-        )
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"needs the Python package {error.name!r}, which is not installed",
-            field="ledger.url",
-            value=url.drivername,
-            hint="pip install 'dagster-cdc-assets[postgres]'" if backend == "postgresql" else "",
-        ) from error
-
-
-def _sqlite_engine(url: sa.URL, timeout_seconds: float) -> sa.Engine:
-    # No pool: a connection must not be carried over a fork, and opening a file is cheap.
-    engine = sa.create_engine(
-        url,
-        hide_parameters=True,
-        poolclass=NullPool,
-        connect_args={"timeout": timeout_seconds},
-    )
-
-    def connected(connection: sqlite3.Connection, record: object) -> None:
-        del record
-        # The driver begins by itself only before some statements, and never IMMEDIATE.
-        connection.isolation_level = None
-        mode: tuple[str] = connection.execute("PRAGMA journal_mode").fetchone()
-        if mode[0] != "wal":
-            connection.execute("PRAGMA journal_mode = WAL")
-        # A fence that a power failure takes back is no fence.
-        connection.execute("PRAGMA synchronous = FULL")
-
-    def begun(connection: sa.Connection) -> None:
-        write = connection.get_execution_options().get(_WRITE)
-        # A transaction that reads first and then writes fails at once when another one wrote in
-        # between; IMMEDIATE waits for its turn instead.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
-    return engine
+        connection.execute(sa.select(sa.func.release_lock(name)))

@@ -18,6 +18,7 @@ from cdc_assets.core.recovery import (
 )
 from cdc_assets.core.stream import IncarnationKind
 from cdc_assets.errors import (
+    CdcError,
     EngineUnreachable,
     IdentityMismatch,
     RecoveryBlocked,
@@ -79,11 +80,26 @@ def recover(rt: StreamRuntime, *, worker: str, report: Report = silent) -> Outco
         )
     journal = Journal(rt, found.recovery_id, worker, report)
     journal.sign_on()
+    deadline, told = rt.clock.monotonic() + rt.budgets.silence_seconds, ""
+    while True:
+        try:
+            return _go(rt, journal)
+        except CdcError as error:
+            if error.recoverability != "TRANSIENT" or rt.clock.monotonic() > deadline:
+                raise
+            if str(error) != told:
+                told = str(error)
+                journal.note("waiting", {"reason": told})
+            rt.clock.sleep(rt.budgets.poll_seconds)
+
+
+def _go(rt: StreamRuntime, journal: Journal) -> Outcome:
+    """Do what is not done yet; every step is recorded, so this can be called again."""
     decided = journal.find("decided") or _decided(rt, journal)
     if decided["kind"] == "Hold":
         journal.once(CLOSED, lambda: {"reason": decided["reason"]})
         row = newest(rt)
-        return Outcome(found.recovery_id, "Hold", row.number if row else 0, in_sync=True)
+        return Outcome(journal.recovery, "Hold", row.number if row else 0, in_sync=True)
     broken = _row(rt, _int(decided["incarnation"]))
     if decided["kind"] == "Resume":
         stopped = _stop_broken(rt, journal, broken)
@@ -91,7 +107,7 @@ def recover(rt: StreamRuntime, *, worker: str, report: Report = silent) -> Outco
     else:
         row = _relaunch(rt, journal, decided, broken)
     in_sync = _close(rt, journal, row)
-    return Outcome(found.recovery_id, str(decided["kind"]), row.number, in_sync)
+    return Outcome(journal.recovery, str(decided["kind"]), row.number, in_sync)
 
 
 def _decided(rt: StreamRuntime, journal: Journal) -> Detail:
@@ -184,7 +200,7 @@ def _stop_broken(rt: StreamRuntime, journal: Journal, broken: IncarnationRow) ->
 def _last_state(rt: StreamRuntime, row: IncarnationRow) -> StateView:
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
-        raise RecoveryBlocked(
+        raise EngineUnreachable(
             f"stream {rt.name!r}: Flink does not answer, so the job is not known to be dead",
             hint="The recovery goes on when it answers",
         )

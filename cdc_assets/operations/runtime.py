@@ -22,6 +22,7 @@ class Budgets:
         switchover_seconds: From the first sign of a switchover to a decision: RDS rolls a
             switchover back after 3600 s at most (rds.md section 5).
         reconcile_seconds: One table.
+        silence_seconds: A recovery waits this long for a system that does not answer.
         poll_seconds: Between two looks.
         attempts: Launches of one recovery step before a person is asked.
     """
@@ -33,6 +34,7 @@ class Budgets:
     drain_seconds: float = 3_600.0
     switchover_seconds: float = 4_500.0
     reconcile_seconds: float = 120.0
+    silence_seconds: float = 900.0
     poll_seconds: float = 0.5
     attempts: int = 5
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from cdc_assets.core.observation import DeploymentStatus
@@ -98,34 +99,54 @@ def rds_client_factory(
 
     def make() -> RDSClient:
         try:
-            from boto3.session import Session
-            from botocore.config import Config
+            return _client(
+                region,
+                endpoint_url,
+                connect_timeout_seconds,
+                read_timeout_seconds,
+                access_key,
+                secret_key,
+            )
         except ImportError as error:
             raise ConfigurationError(
                 f"RDS events need the Python package {error.name or 'boto3'!r}, "
                 "which is not installed",
                 hint="pip install 'dagster-cdc-assets[aws]'",
             ) from error
-        config = Config(
-            connect_timeout=connect_timeout_seconds,
-            read_timeout=read_timeout_seconds,
-            retries={"total_max_attempts": 3, "mode": "standard"},
-        )
-        # The stubs know every service of AWS, installed or not; only this one is meant.
-        session = Session(region_name=region)
-        connect = cast("Callable[..., RDSClient]", session.client)  # pyright: ignore[reportUnknownMemberType]
-        try:
-            return connect(
-                "rds",
-                endpoint_url=endpoint_url,
-                config=config,
-                aws_access_key_id=access_key,
-                aws_secret_access_key=secret_key,
-            )
         except ValueError as error:
             raise ConfigurationError(str(error), field="rds.endpoint_url") from error
 
     return make
+
+
+# A client reads the whole model of RDS, which takes longer than a request; it is thread-safe.
+@lru_cache(maxsize=8)
+def _client(  # noqa: PLR0917 - the key of the cache
+    region: str,
+    endpoint_url: str | None,
+    connect_timeout_seconds: float,
+    read_timeout_seconds: float,
+    access_key: str | None,
+    secret_key: str | None,
+) -> RDSClient:
+    from boto3.session import Session
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=connect_timeout_seconds,
+        read_timeout=read_timeout_seconds,
+        retries={"total_max_attempts": 3, "mode": "standard"},
+    )
+    # The stubs know every service of AWS, installed or not; only this one is meant.
+    session = Session(region_name=region)
+    connect = cast("Callable[..., RDSClient]", session.client)  # pyright: ignore[reportUnknownMemberType]
+    return connect(
+        "rds",
+        endpoint_url=endpoint_url,
+        config=config,
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+    )
 
 
 class RdsApi:

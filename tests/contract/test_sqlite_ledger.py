@@ -1,19 +1,16 @@
-"""The ledger as a SQLite file: creation, the fence between processes, and refusals."""
+"""The ledger as a SQLite file: its creation, its refusals, its URL."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import stat
-import subprocess
-import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cdc_assets import errors
 from cdc_assets.errors import ConfigurationError, LedgerUnreachable, LedgerUnreadable
 from cdc_assets.ledger import schema
 from cdc_assets.ledger.client import SqlLedger
@@ -210,72 +207,6 @@ def test_a_key_that_a_server_would_cut_off_is_refused(path: Path, row: Incarnati
     with pytest.raises(ConfigurationError, match="longer than"):
         SqlLedger(str(path)).open_incarnation(row)
     assert SqlLedger(str(path)).incarnations(row.stream) == ()
-
-
-# ---------------------------------------------------------------- several processes
-
-RACE = """
-import sys
-from cdc_assets.errors import FenceTaken
-from cdc_assets.ledger.client import SqlLedger
-from cdc_assets.ports import IncarnationRow
-from cdc_assets.testing.builders import identity, position_row
-
-ledger = SqlLedger(sys.argv[1])
-print("ready", flush=True)
-sys.stdin.readline()
-won = []
-for number in range(1, 11):
-    row = IncarnationRow("orders", number, sys.argv[2], "stream", "h", 1, identity(), "initial", "")
-    try:
-        ledger.open_incarnation(row)
-        won.append(number)
-    except FenceTaken:
-        pass
-    ledger.record_positions([position_row(number), position_row(100 + number)])
-print(ledger.ledger_id, *won, flush=True)
-"""
-
-
-def test_of_several_processes_one_creates_the_ledger_and_one_opens_each_incarnation(
-    path: Path,
-) -> None:
-    root = str(Path(errors.__file__).parents[1])
-    racers = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACE, str(path), f"racer{index}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": root},
-        )
-        for index in range(4)
-    ]
-    try:
-        for racer in racers:
-            assert racer.stdout is not None
-            assert racer.stdout.readline() == "ready\n"
-        assert not path.exists()
-        for racer in racers:
-            assert racer.stdin is not None
-            racer.stdin.write("go\n")
-            racer.stdin.flush()
-        answers = [racer.communicate(timeout=60)[0].split() for racer in racers]
-    finally:
-        for racer in racers:
-            racer.kill()
-            racer.wait()
-    assert {racer.returncode for racer in racers} == {0}
-    ledger = SqlLedger(str(path))
-    assert {answer[0] for answer in answers} == {ledger.ledger_id}
-    won = [int(number) for answer in answers for number in answer[1:]]
-    assert sorted(won) == list(range(1, 11))
-    assert [row.number for row in ledger.incarnations("orders")] == list(range(1, 11))
-    for index, answer in enumerate(answers):
-        mine = [row for row in ledger.incarnations("orders") if row.job_id == f"racer{index}"]
-        assert [str(row.number) for row in mine] == answer[1:]
-    assert len(ledger.positions("orders", limit=1000)) == 20
-    assert [item.name for item in path.parent.iterdir()] == ["ledger.db"]
 
 
 # ---------------------------------------------------------------- the URL

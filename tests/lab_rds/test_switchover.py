@@ -10,7 +10,9 @@ import pytest
 import requests
 from botocore.exceptions import ClientError
 
-from cdc_assets.lab.rds_state import FileStore
+from cdc_assets.errors import ServiceFailed
+from cdc_assets.lab.rds_state import FileStore, Settings
+from cdc_assets.lab.switchover import Switchover
 from cdc_assets.lab.switchover_sql import BinlogPosition
 
 if TYPE_CHECKING:
@@ -372,6 +374,41 @@ def test_a_second_switchover_of_the_same_deployment_is_refused(standin: Served) 
 def test_an_unknown_deployment_is_not_found(standin: Served) -> None:
     with pytest.raises(ClientError, match="BlueGreenDeploymentNotFoundFault"):
         standin.client.switchover_blue_green_deployment(BlueGreenDeploymentIdentifier="bgd-none")
+
+
+class Journal:
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def dropping_connections(self) -> None:
+        self.steps.append("dropping")
+
+    def renamed(self, coordinates: BinlogPosition) -> None:
+        self.steps.append(f"renamed {coordinates.file}:{coordinates.position}")
+
+    def completed(self) -> None:
+        self.steps.append("completed")
+
+
+def test_after_the_rename_a_dead_endpoint_is_waited_for(lab: FakeLab) -> None:
+    failures = [ServiceFailed("endpoint does not answer")] * 50
+    move = lab.forwarder.move
+
+    def fail_first(target: str) -> None:
+        if failures:
+            raise failures.pop()
+        move(target)
+
+    lab.forwarder.move = fail_first  # type: ignore[method-assign] # killed, then started again
+    journal, slept = Journal(), list[float]()
+    switchover = Switchover(
+        lab.blue, lab.green, lab.forwarder, journal, Settings(), sleep=slept.append
+    )
+    switchover.run(30)
+    assert journal.steps == ["dropping", "renamed mysql-bin-changelog.000003:40134574", "completed"]
+    assert lab.green.writable
+    assert not lab.blue.writable
+    assert max(slept[1:]) == 2.0
 
 
 # ---------------------------------------------------------------- a killed process

@@ -181,6 +181,20 @@ def test_a_drain_that_dies_goes_on_from_what_it_left() -> None:
     seen.check()
 
 
+def test_a_recovery_waits_for_flink_to_answer_again() -> None:
+    """No answer is not a failure: the same worker goes on when Flink is back."""
+    seen = world("no GTID, no state")
+    seen.switch_over(behind=True)
+    seen.lab.engine.reachable = False
+
+    def back() -> None:
+        seen.lab.engine.reachable = True
+
+    seen.lab.clock.after(12.0, back)
+    assert seen.recover().in_sync
+    seen.check()
+
+
 def test_a_closed_recovery_is_not_opened_again() -> None:
     """The next fault on the new incarnation gets an id of its own."""
     seen = world("GTID")

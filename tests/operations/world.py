@@ -19,6 +19,7 @@ BUDGETS = Budgets(
     drain_seconds=60.0,
     switchover_seconds=60.0,
     reconcile_seconds=20.0,
+    silence_seconds=30.0,
 )
 
 

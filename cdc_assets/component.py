@@ -1,0 +1,354 @@
+"""The components: streams as YAML, one component type per target over one base class."""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.definitions_builder import build_cdc_definitions
+from cdc_assets.errors import ConfigurationError
+from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.ledger.resource import LedgerResource
+from cdc_assets.mysql.resource import MySqlResource
+from cdc_assets.rds.resource import RdsResource
+from cdc_assets.targets.resource import MySqlTargetResource
+from cdc_assets.translator import CdcProps, CdcTranslator
+
+_ENV = "env:"
+_VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
+_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
+
+
+class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
+    """What a stream needs whatever its target is; subclasses add the target.
+
+    Attributes are flat, because `dg check yaml` names file and line of top-level keys only.
+    """
+
+    # Otherwise pydantic repeats the value that it refuses, and that may be a secret.
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    stream: str = Field(
+        description="Name of the stream: lower case letters, digits and `_`.", examples=["shop"]
+    )
+    tables: list[str] = Field(
+        description="Captured tables, each `database.table` or `database.table:target_table`.",
+        examples=[["shop.orders", "shop.customers:customer"]],
+    )
+    server_ids: str | int = Field(  # Dagster turns a text of digits into a number
+        description="Replica server ids of the readers, no other stream's and no server's.",
+        examples=["5400-5409"],
+    )
+    queries: dict[str, str] = Field(
+        default_factory=dict,
+        description="Target tables that are filled by a Flink SQL SELECT over the captured tables.",
+        examples=[{"orders_by_product": "SELECT product, COUNT(*) AS n FROM orders GROUP BY 1"}],
+    )
+    source_only: list[str] = Field(
+        default_factory=list,
+        description="Names of captured tables that only queries read, without a copy.",
+    )
+    exclude_columns: list[str] = Field(
+        default_factory=list, description="`table.column` names that are not carried."
+    )
+    parallelism: int = Field(default=1, description="Of the Flink job, and readers per table.")
+    checkpoint_interval_seconds: float = Field(
+        default=3.0, description="Flink's checkpoint interval."
+    )
+    source_host: str = Field(
+        description=f"Host name of the production endpoint. {_LINK}",
+        examples=["db.example", "env:CDC_SOURCE_HOST"],
+    )
+    source_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
+    source_username: str = Field(
+        description=f"Account that reads the tables and the binlog. {_LINK}", examples=["cdc"]
+    )
+    source_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_SOURCE_PASSWORD"],
+        repr=False,
+    )
+    source_kind: str = Field(
+        default="mysql", description="`mysql` or `mariadb`, shown on the source tables."
+    )
+    flink_rest_url: str = Field(
+        description=f"Address of Flink's job manager. {_LINK}", examples=["http://flink:8081"]
+    )
+    flink_sql_gateway_url: str = Field(
+        description=f"Address of Flink's SQL gateway. {_LINK}", examples=["http://flink:8083"]
+    )
+    flink_checkpoint_directory: str = Field(
+        description=f"Folder of the checkpoints as a URL. {_LINK}",
+        examples=["file:///state/checkpoints"],
+    )
+    flink_savepoint_directory: str = Field(
+        description=f"Folder of the savepoints as a URL. {_LINK}",
+        examples=["file:///state/savepoints"],
+    )
+    ledger_url: str = Field(
+        description="Database URL of the ledger, as `env:NAME` only: it may hold a password.",
+        examples=["env:CDC_LEDGER_URL"],
+        repr=False,
+    )
+    rds_instance: str = Field(
+        default="",
+        description=f"RDS instance or Aurora cluster; empty without RDS. {_LINK}",
+        examples=["shop-db"],
+    )
+    rds_region: str = Field(default="", description=f"Its AWS region. {_LINK}")
+    sensor_interval_seconds: int = Field(
+        default=30, description="Between two ticks of the health and the RDS event sensor."
+    )
+    sensors_running: bool = Field(
+        default=False, description="Whether sensors and schedules are on from the start."
+    )
+    reconcile_cron: str = Field(
+        default="0 * * * *", description="When row counts are compared, empty for never."
+    )
+    declare_sources: bool = Field(
+        default=True,
+        description="Set to false where another component declares the same source tables.",
+    )
+
+    @field_validator("source_password", "ledger_url")
+    @classmethod
+    def _secrets_come_from_the_environment(cls, value: str) -> str:
+        if not _VARIABLE.match(value):
+            # The value is not repeated: it may be the secret.
+            message = "write it as env:NAME, a secret does not belong in a file"
+            raise ValueError(message)
+        return value
+
+    @field_validator("tables")
+    @classmethod
+    def _tables_can_be_read(cls, value: list[str]) -> list[str]:
+        for text in value:
+            _said(lambda text=text: TableRef.parse(text))
+        return value
+
+    @field_validator("server_ids")
+    @classmethod
+    def _server_ids_can_be_read(cls, value: str | int) -> str:
+        _said(lambda: ServerIdRange.parse(str(value)))
+        return str(value)
+
+    @model_validator(mode="after")
+    def _rds_has_a_region(self) -> CdcStreamComponent:
+        if self.rds_instance and not self.rds_region:
+            message = "rds_region is needed with rds_instance"
+            raise ValueError(message)
+        return self
+
+    def get_asset_spec(self, props: CdcProps) -> dg.AssetSpec:
+        """Return key and looks of one part of the stream; override it to change them."""
+        return CdcTranslator().get_asset_spec(props)
+
+    @abstractmethod
+    def target(self) -> MySqlTargetResource:
+        """Return where rows land."""
+
+    @property
+    @abstractmethod
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+
+    def spec(self) -> StreamSpec:
+        """Return the stream.
+
+        Raises:
+            ConfigurationError: The attributes do not make one.
+        """
+        return StreamSpec(
+            name=self.stream,
+            tables=tuple(TableRef.parse(text) for text in self.tables),
+            server_ids=ServerIdRange.parse(str(self.server_ids)),
+            target_database=self.target_database_name,
+            queries=tuple(QuerySpec(name, sql) for name, sql in self.queries.items()),
+            parallelism=self.parallelism,
+            exclude_columns=tuple(self.exclude_columns),
+            source_only=tuple(self.source_only),
+            checkpoint_interval_seconds=self.checkpoint_interval_seconds,
+        )
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Return what `build_cdc_definitions` returns for these attributes."""
+        del context
+        return build_cdc_definitions(
+            streams=self.spec(),
+            source=MySqlResource(
+                host=_text(self.source_host),
+                port=_number(self.source_port),
+                username=_text(self.source_username),
+                password=_text(self.source_password),
+            ),
+            target=self.target(),
+            flink=FlinkResource(
+                rest_url=_text(self.flink_rest_url),
+                sql_gateway_url=_text(self.flink_sql_gateway_url),
+                checkpoint_directory=_text(self.flink_checkpoint_directory),
+                savepoint_directory=_text(self.flink_savepoint_directory),
+            ),
+            ledger=LedgerResource(url=_text(self.ledger_url)),
+            rds=RdsResource(instance=_text(self.rds_instance), region=_text(self.rds_region))
+            if self.rds_instance
+            else None,
+            translator=_OfComponent(self),
+            source_kind=self.source_kind,
+            health_interval_seconds=self.sensor_interval_seconds,
+            rds_interval_seconds=self.sensor_interval_seconds,
+            sensors_running=self.sensors_running,
+            reconcile_cron=self.reconcile_cron,
+            declare_sources=self.declare_sources,
+        )
+
+
+class _OfComponent(CdcTranslator):
+    def __init__(self, component: CdcStreamComponent) -> None:
+        self._component = component
+
+    def get_asset_spec(self, props: CdcProps) -> dg.AssetSpec:
+        return self._component.get_asset_spec(props)
+
+
+def _text(value: str) -> str:
+    return dg.EnvVar(value.removeprefix(_ENV)) if value.startswith(_ENV) else value
+
+
+def _number(value: int | str) -> int:
+    if isinstance(value, str) and value.startswith(_ENV):
+        return dg.EnvVar.int(value.removeprefix(_ENV))
+    try:
+        return int(value)
+    except ValueError:
+        raise ConfigurationError(
+            "write a number or env:NAME", field="source_port", value=value
+        ) from None
+
+
+def _said(call: Any) -> None:  # noqa: ANN401 - what it returns is not used
+    """Let pydantic tell an error of ours in its own words: one sentence."""
+    try:
+        call()
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+
+
+class MySqlToMySqlScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    stream: str = Field(default="shop", description="Name of the stream.")
+    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
+    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
+    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
+    target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
+    target_database: str = Field(default="warehouse", description="Holds the target tables.")
+
+
+class MySqlToMySqlScaffolder(dg.Scaffolder[MySqlToMySqlScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToMySqlScaffoldParams]:
+        """Return the options."""
+        return MySqlToMySqlScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToMySqlScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToMySqlScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToMySqlScaffoldParams) -> Mapping[str, object]:
+    return {
+        "stream": params.stream,
+        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
+        "server_ids": params.server_ids,
+        "source_host": params.source_host,
+        "source_username": "env:CDC_SOURCE_USER",
+        "source_password": "env:CDC_SOURCE_PASSWORD",
+        "target_host": params.target_host,
+        "target_username": "env:CDC_TARGET_USER",
+        "target_password": "env:CDC_TARGET_PASSWORD",
+        "target_database": params.target_database,
+        "flink_rest_url": "env:FLINK_REST_URL",
+        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+        "ledger_url": "env:CDC_LEDGER_URL",
+    }
+
+
+@dg.scaffold_with(MySqlToMySqlScaffolder)
+class MySqlToMySqlComponent(CdcStreamComponent):
+    """A MySQL change stream into MySQL that survives an RDS blue/green upgrade.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToMySqlComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customer"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_host: dw.example
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_database: warehouse
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+          rds_instance: shop-db
+          rds_region: eu-central-1
+        ```
+    """
+
+    target_host: str = Field(description=f"Host name of the target. {_LINK}")
+    target_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
+    target_username: str = Field(description=f"Account that writes the target tables. {_LINK}")
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_database: str = Field(
+        description="Database that holds the target tables; part of their asset keys."
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return cls._secrets_come_from_the_environment(value)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into MySQL that survives a blue/green upgrade.",
+            tags=["cdc", "flink", "mysql", "rds"],
+        )
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+        return self.target_database
+
+    def target(self) -> MySqlTargetResource:
+        """Return where rows land."""
+        return MySqlTargetResource(
+            host=_text(self.target_host),
+            port=_number(self.target_port),
+            username=_text(self.target_username),
+            password=_text(self.target_password),
+            database=self.target_database,
+        )

@@ -1,0 +1,48 @@
+"""The reference deployment: a stream that copies two tables, and one that aggregates."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from cdc_assets import QuerySpec, ServerIdRange, StreamSpec, TableRef, build_cdc_definitions
+from resources.flink import flink
+from resources.intervals import sensor_seconds
+from resources.ledger import ledger
+from resources.mysql import source, source_of_stats
+from resources.rds import rds
+from resources.targets import target
+
+shop = StreamSpec(
+    name="shop",
+    tables=(TableRef.parse("source.source_table:target_table"), TableRef.parse("source.orders")),
+    server_ids=ServerIdRange(5400, 5449),
+    target_database="target",
+)
+stats = StreamSpec(
+    name="stats",
+    tables=(TableRef.parse("source.orders"),),
+    source_only=("orders",),
+    queries=(
+        QuerySpec(
+            "orders_by_product",
+            "SELECT product, COUNT(*) AS order_count, SUM(quantity) AS quantity "
+            "FROM orders GROUP BY product",
+        ),
+    ),
+    server_ids=ServerIdRange(5450, 5499),
+    target_database="target",
+)
+bindings = {"target": target, "flink": flink, "ledger": ledger, "rds": rds}
+behaviour = {
+    "health_interval_seconds": sensor_seconds(),
+    "rds_interval_seconds": sensor_seconds(),
+    "sensors_running": True,
+}
+defs = dg.Definitions.merge(
+    build_cdc_definitions(streams=shop, source=source, **bindings, **behaviour),
+    build_cdc_definitions(
+        streams=stats, source=source_of_stats, declare_sources=False, **bindings, **behaviour
+    ),
+    # A process for each step costs seconds that rows wait for.
+    dg.Definitions(executor=dg.in_process_executor),
+)

@@ -1,0 +1,1 @@
+"""This deployment's bindings: which servers, which accounts; no logic."""

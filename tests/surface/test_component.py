@@ -1,0 +1,167 @@
+"""The component: YAML in, the same objects as `build_cdc_definitions` out."""
+
+from __future__ import annotations
+
+import socket
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster.components.testing.utils import create_defs_folder_sandbox
+
+import cdc_assets
+from cdc_assets import MySqlToMySqlComponent
+
+ATTRIBUTES: dict[str, Any] = {
+    "stream": "shop",
+    "tables": ["shop.orders", "shop.customers:customer"],
+    "server_ids": "5400-5409",
+    "source_host": "env:CDC_SOURCE_HOST",
+    "source_port": "env:CDC_SOURCE_PORT",
+    "source_username": "cdc",
+    "source_password": "env:CDC_SOURCE_PASSWORD",
+    "target_host": "dw.example",
+    "target_username": "writer",
+    "target_password": "env:CDC_TARGET_PASSWORD",
+    "target_database": "warehouse",
+    "flink_rest_url": "http://flink.example:8081",
+    "flink_sql_gateway_url": "http://flink.example:8083",
+    "flink_checkpoint_directory": "file:///state/checkpoints",
+    "flink_savepoint_directory": "file:///state/savepoints",
+    "ledger_url": "env:CDC_LEDGER_URL",
+    "rds_instance": "shop-db",
+    "rds_region": "eu-central-1",
+}
+
+
+@pytest.fixture(autouse=True)
+def dagster_may_warn_of_itself() -> Iterator[None]:
+    """Loading YAML attaches code references, which Dagster itself calls beta."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def load(**attributes: Any) -> dg.Definitions:
+    body = {
+        "type": "cdc_assets.MySqlToMySqlComponent",
+        "attributes": {**ATTRIBUTES, **attributes},
+    }
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(
+            component_cls=MySqlToMySqlComponent, defs_yaml_contents=body
+        )
+        with sandbox.load_component_and_build_defs(defs_path=path) as (_, defs):
+            return defs
+
+
+def message_of(error: BaseException) -> str:
+    """Return the messages of an error and of its causes."""
+    found = [str(error)]
+    while (error_ := error.__cause__ or error.__context__) is not None:
+        found.append(str(error_))
+        error = error_
+    return "\n".join(found)
+
+
+def test_yaml_gives_the_graph_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        message = "loading opened a socket"
+        raise AssertionError(message)
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    keys = {spec.key.to_user_string() for spec in load().resolve_all_asset_specs()}
+    assert keys == {
+        "source/shop/customers",
+        "source/shop/orders",
+        "shop/snapshot",
+        "shop/stream",
+        "target/warehouse/customer",
+        "target/warehouse/orders",
+    }
+
+
+def test_yaml_gives_sensors_job_schedule_and_checks() -> None:
+    defs = load()
+    assert {sensor.name for sensor in defs.sensors or ()} == {"health_shop", "rds_events_shop"}
+    assert [schedule.name for schedule in defs.schedules or ()] == ["reconcile_shop_schedule"]
+    assert "recover_shop" in {job.name for job in defs.jobs or ()}
+
+
+def test_without_an_rds_instance_there_is_no_event_sensor() -> None:
+    defs = load(rds_instance="", rds_region="")
+    assert [sensor.name for sensor in defs.sensors or ()] == ["health_shop"]
+
+
+def test_secrets_stay_in_the_environment() -> None:
+    wiring: Any = (load().resources or {})["cdc_shop"]
+    assert isinstance(wiring.source.password, dg.EnvVar)
+    assert "CDC_SOURCE_PASSWORD" not in repr(wiring)
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("source_password", "hunter2", "write it as env:NAME"),
+        ("target_password", "hunter2", "write it as env:NAME"),
+        ("ledger_url", "mysql://root:hunter2@db/ledger", "write it as env:NAME"),
+        ("tables", ["orders"], "write it as database.table"),
+        ("server_ids", "many", "write it as 5400-5499"),
+        ("server_ids", "5400", "needs ids up to 5401"),
+        ("stream", "Shop!", "use lower case letters"),
+        ("source_port", "http", "write a number or env:NAME"),
+        ("rds_region", "", "rds_region"),
+        ("reconcile_cron", "hourly", "is not a cron expression"),
+        ("sensor_interval_seconds", 0, "must be at least 1"),
+        ("parallelism", 0, "must be 1 to 128"),
+        ("source_only", ["nothing"], "not among the tables"),
+    ],
+)
+def test_a_wrong_value_is_refused_in_one_sentence(attribute: str, value: Any, said: str) -> None:
+    with pytest.raises(Exception, match="") as caught:  # Dagster wraps what pydantic raises
+        load(**{attribute: value})
+    text = message_of(caught.value)
+    assert said in text
+    assert "hunter2" not in text
+
+
+def test_a_misspelt_attribute_is_refused() -> None:
+    with pytest.raises(Exception, match="") as caught:  # Dagster wraps what pydantic raises
+        load(targett_host="dw")
+    assert "targett_host" in message_of(caught.value)
+
+
+def test_a_scaffolded_file_loads_as_it_is() -> None:
+    params = {"stream": "sales", "tables": "sales.orders, sales.items", "server_ids": "10-20"}
+    with create_defs_folder_sandbox() as sandbox:
+        path = sandbox.scaffold_component(
+            component_cls=MySqlToMySqlComponent, scaffold_params=params
+        )
+        assert "env:CDC_SOURCE_PASSWORD" in (path / "defs.yaml").read_text()
+        with sandbox.load_component_and_build_defs(defs_path=path) as (_, defs):
+            keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
+    assert {"sales/stream", "source/sales/items"} <= keys
+
+
+def test_two_components_may_read_one_table() -> None:
+    first = load()
+    second = load(
+        stream="other", server_ids="6000-6009", target_database="other", declare_sources=False
+    )
+    dg.Definitions.validate_loadable(dg.Definitions.merge(first, second))
+
+
+def test_a_subclass_changes_how_assets_look() -> None:
+    class Renamed(MySqlToMySqlComponent):
+        def get_asset_spec(self, props: cdc_assets.CdcProps) -> dg.AssetSpec:
+            return super().get_asset_spec(props).replace_attributes(group_name="mine")
+
+    defs = Renamed(**ATTRIBUTES).build_defs(None)  # type: ignore[arg-type] - not looked at
+    assert {spec.group_name for spec in defs.resolve_all_asset_specs()} == {"mine"}
+
+
+def test_the_catalogue_finds_the_component() -> None:
+    assert "MySqlToMySqlComponent" in dir(cdc_assets)
+    assert cdc_assets.MySqlToMySqlComponent.get_spec().tags

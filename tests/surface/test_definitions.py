@@ -1,0 +1,181 @@
+"""The reference deployment: it loads anywhere, and its graph is what the pages show."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.definitions_builder import Surface, definitions_of
+from cdc_assets.definitions_file import streams_of
+from cdc_assets.errors import ConfigurationError
+from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
+
+ROOT = Path(__file__).parents[2]
+LOAD = """
+import socket
+def refuse(*args, **options):
+    raise SystemExit("loading opened a socket")
+socket.socket.connect = refuse
+socket.getaddrinfo = refuse
+import definitions
+import dagster
+dagster.Definitions.validate_loadable(definitions.defs)
+"""
+GRAPH = {
+    "source/source/orders": [],
+    "source/source/source_table": [],
+    "shop/snapshot": ["source/source/orders", "source/source/source_table"],
+    "shop/stream": ["shop/snapshot"],
+    "target/target/orders": ["shop/stream"],
+    "target/target/target_table": ["shop/stream"],
+    "stats/snapshot": ["source/source/orders"],
+    "stats/stream": ["stats/snapshot"],
+    "target/target/orders_by_product": ["stats/stream"],
+}
+KINDS = {
+    "source/source/orders": {"mysql"},
+    "shop/snapshot": {"flink"},
+    "shop/stream": {"flink"},
+    "target/target/orders": {"mysql"},
+}
+
+
+@pytest.fixture(scope="module")
+def defs() -> dg.Definitions:
+    found = [access for access in streams_of(ROOT).values()]
+    return definitions_of(found, Surface(), watch_rds=True)
+
+
+def test_it_loads_without_environment_and_without_network() -> None:
+    bare = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/nonexistent")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        cwd=ROOT,
+        env=bare,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+
+
+def test_the_graph_leads_from_source_tables_to_target_tables(defs: dg.Definitions) -> None:
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    assert {
+        key: sorted(dep.asset_key.to_user_string() for dep in spec.deps)
+        for key, spec in specs.items()
+    } == GRAPH
+    assert {key: set(specs[key].kinds) for key in KINDS} == KINDS
+
+
+def test_every_asset_of_a_stream_carries_its_tag_and_group(defs: dg.Definitions) -> None:
+    for spec in defs.resolve_all_asset_specs():
+        if spec.key.path[0] == "source":
+            assert spec.group_name == "source"
+        else:
+            assert spec.tags["cdc/stream"] == spec.group_name
+
+
+def test_checks_sensors_jobs_and_schedules_are_there(defs: dg.Definitions) -> None:
+    checks = {
+        check.to_user_string()
+        for check in defs.resolve_asset_graph().asset_check_keys
+    }
+    assert checks == {
+        "target/target/orders:row_count",
+        "target/target/target_table:row_count",
+        "shop/snapshot:row_count_orders",
+        "shop/snapshot:row_count_target_table",
+        "shop/stream:health",
+        "stats/stream:health",
+    }
+    assert {sensor.name for sensor in defs.sensors or ()} == {
+        "health_shop", "health_stats", "rds_events_shop", "rds_events_stats",
+    }  # fmt: skip
+    assert {job.name for job in defs.jobs or ()} == {"recover_shop", "recover_stats"}
+    assert {schedule.name for schedule in defs.schedules or ()} == {"reconcile_shop_schedule"}
+
+
+def test_the_file_keeps_to_its_size() -> None:
+    assert len((ROOT / "definitions.py").read_text().splitlines()) <= 40
+    for path in (ROOT / "resources").glob("*.py"):
+        assert len(path.read_text().splitlines()) <= 30
+
+
+def test_the_deployment_uses_public_names_only() -> None:
+    for path in [ROOT / "definitions.py", *(ROOT / "resources").glob("*.py")]:
+        modules = re.findall(r"^(?:from|import) (cdc_assets[\w.]*)", path.read_text(), re.MULTILINE)
+        assert set(modules) <= {"cdc_assets"}
+
+
+def test_a_wrong_interval_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDC_SENSOR_SECONDS", "soon")
+    with pytest.raises(ConfigurationError, match="CDC_SENSOR_SECONDS"):
+        streams_of(ROOT)
+
+
+def access(name: str, ids: str, *, target: str = "orders") -> Any:
+    class Access:
+        spec = StreamSpec(
+            name, (TableRef("shop", "orders", target),), ServerIdRange.parse(ids), "dw"
+        )
+
+        def connect(self, *, patience_seconds: float | None = None) -> Any:
+            raise NotImplementedError
+
+    return Access()
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        (access("other", "5405-5415", target="copy"), "overlaps with 5405-5415"),
+        (access("shop", "6000-6001", target="copy"), "streams: named twice"),
+        (access("other", "6000-6001"), "target tables: named twice"),
+    ],
+)
+def test_streams_that_would_meet_are_refused(second: Any, said: str) -> None:
+    with pytest.raises(ConfigurationError, match=said):
+        definitions_of([access("shop", "5400-5409"), second], Surface(), watch_rds=False)
+
+
+def test_a_table_that_two_streams_read_is_declared_once() -> None:
+    streams = [access("one", "1-1"), access("two", "2-2", target="copy")]
+    dg.Definitions.validate_loadable(definitions_of(streams, Surface(), watch_rds=False))
+
+
+def test_a_translator_that_changes_keys_changes_them_everywhere() -> None:
+    class Prefixed(CdcTranslator):
+        def get_asset_spec(self, props: CdcProps) -> dg.AssetSpec:
+            spec = super().get_asset_spec(props)
+            return spec.replace_attributes(key=spec.key.with_prefix("prod"))
+
+    stream = access("shop", "1-1")
+    surface = Surface(translator=Prefixed())
+    made = definitions_of([stream], surface, watch_rds=False)
+    dg.Definitions.validate_loadable(made)
+    keys = {spec.key.to_user_string() for spec in made.resolve_all_asset_specs()}
+    assert {key.split("/")[0] for key in keys} == {"prod"}
+
+
+def test_a_query_is_shown_on_its_target_table() -> None:
+    spec = StreamSpec(
+        "stats",
+        (TableRef("shop", "orders"),),
+        ServerIdRange(1, 1),
+        "dw",
+        queries=(QuerySpec("sums", "SELECT SUM(quantity) FROM orders"),),
+    )
+    (sums,) = [each for each in StreamGraph.build(spec).targets if each.name == "sums"]
+    assert "SELECT SUM" in sums.spec.metadata["cdc/query"].value
+    assert sums.table is None
