@@ -12,6 +12,8 @@ from resources.mysql import source, source_of_stats
 from resources.rds import rds
 from resources.targets import target
 
+BY_PRODUCT = """SELECT product, COUNT(*) AS order_count, SUM(quantity) AS quantity
+FROM orders GROUP BY product"""
 shop = StreamSpec(
     name="shop",
     tables=(TableRef.parse("source.source_table:target_table"), TableRef.parse("source.orders")),
@@ -22,27 +24,14 @@ stats = StreamSpec(
     name="stats",
     tables=(TableRef.parse("source.orders"),),
     source_only=("orders",),
-    queries=(
-        QuerySpec(
-            "orders_by_product",
-            "SELECT product, COUNT(*) AS order_count, SUM(quantity) AS quantity "
-            "FROM orders GROUP BY product",
-        ),
-    ),
+    queries=(QuerySpec("orders_by_product", BY_PRODUCT),),
     server_ids=ServerIdRange(5450, 5499),
     target_database="target",
 )
-bindings = {"target": target, "flink": flink, "ledger": ledger, "rds": rds}
-behaviour = {
-    "health_interval_seconds": sensor_seconds(),
-    "rds_interval_seconds": sensor_seconds(),
-    "sensors_running": True,
-}
-defs = dg.Definitions.merge(
-    build_cdc_definitions(streams=shop, source=source, **bindings, **behaviour),
-    build_cdc_definitions(
-        streams=stats, source=source_of_stats, declare_sources=False, **bindings, **behaviour
-    ),
-    # A process for each step costs seconds that rows wait for.
-    dg.Definitions(executor=dg.in_process_executor),
-)
+streams = build_cdc_definitions(
+    streams=(shop, stats), source={"shop": source, "stats": source_of_stats}, target=target,
+    flink=flink, ledger=ledger, rds=rds, health_interval_seconds=sensor_seconds(),
+    rds_interval_seconds=sensor_seconds(), sensors_running=True,
+)  # fmt: skip
+# A process for each step costs seconds that rows wait for.
+defs = dg.Definitions.merge(streams, dg.Definitions(executor=dg.in_process_executor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
@@ -68,7 +68,7 @@ class Surface:
 def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting named
     *,
     streams: StreamSpec | Sequence[StreamSpec],
-    source: MySqlResource,
+    source: MySqlResource | Mapping[str, MySqlResource],
     target: MySqlTargetResource,
     flink: FlinkResource,
     ledger: LedgerResource,
@@ -92,7 +92,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
 
     Args:
         streams: Streams of one source into one target.
-        source: The source's endpoint.
+        source: The source's endpoint; by stream name where each stream has an account of
+            its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
         flink: Which cluster runs the jobs.
         ledger: Which database remembers positions and recoveries.
@@ -142,19 +143,20 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         ['health_shop']
     """
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
+    sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
             spec=spec,
-            source=source,
+            source=own,
             target=target,
             flink=flink,
             ledger=ledger,
             rds=rds,
-            shares_account=len(specs) > 1,
+            shares_account=sum(own is other for other in sources) > 1,
             policy=policy or Policy(),
             budgets=budgets or Budgets(),
         )
-        for spec in specs
+        for spec, own in zip(specs, sources, strict=True)
     ]
     surface = Surface(
         translator=translator,
@@ -203,6 +205,16 @@ def definitions_of(
         # Two streams may read one table, and one asset has one spec.
         parts.append(dg.Definitions(assets=list(sources.values())))
     return dg.Definitions.merge(*parts)
+
+
+def _source_of(
+    spec: StreamSpec, source: MySqlResource | Mapping[str, MySqlResource]
+) -> MySqlResource:
+    if not isinstance(source, Mapping):
+        return source
+    if spec.name not in source:
+        raise ConfigurationError("has none for this stream", field="source", value=spec.name)
+    return source[spec.name]
 
 
 def _of_stream(

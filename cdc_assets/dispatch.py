@@ -15,6 +15,7 @@ from cdc_assets.heartbeat import last_sign
 from cdc_assets.metadata import RECOVERY_TAG, STREAM_TAG, WORK_TAG
 from cdc_assets.operations.recover import open_recovery
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.ports import StepRow
 
 BLOCKED = "blocked"
 NOTHING_TO_DO = "nothing to recover"
@@ -170,13 +171,32 @@ def request_recovery(
     wait = reason_to_wait(workers, recovery.recovery_id, now, limits)
     if wait is not None:
         return wait
-    number = sum(worker.recovery == recovery.recovery_id for worker in workers) + 1
+    number = _turn(rt, recovery.recovery_id, now, limits)
+    if number is None:
+        return "another sensor asked for the run a moment ago"
     return dg.RunRequest(
         # Dagster honours a key once for ever, so it carries the number of the attempt.
         run_key=f"{recovery.recovery_id}/{number}",
         job_name=job_name,
         tags={STREAM_TAG: rt.name, RECOVERY_TAG: recovery.recovery_id},
     )
+
+
+def _turn(rt: StreamRuntime, recovery: str, now: datetime, limits: Limits) -> int | None:
+    """Return the number of the next request, None when it is not this sensor's turn.
+
+    Two sensors look at one stream at the same moment, and neither sees the run that the
+    other one is about to request. The ledger lets one of them pass. A request whose run
+    never came, because the daemon died in between, is repeated after a pause.
+    """
+    ours = f"{recovery}/requests"
+    rows = rt.ledger.steps(rt.name, ours)
+    last = rows[-1].at if rows else None
+    if last is not None and (now - last).total_seconds() < limits.pause_seconds:
+        return None
+    number = len(rows) + 1
+    taken = rt.ledger.append_step(StepRow(rt.name, ours, number, "requested", {}, now))
+    return number if taken else None
 
 
 def _workers(instance: dg.DagsterInstance, stream: str) -> list[Worker]:

@@ -4,7 +4,7 @@
 
 import dagster as dg
 
-from cdc_assets.errors import CdcError
+from cdc_assets.errors import CdcError, Superseded
 from cdc_assets.heartbeat import heartbeat
 from cdc_assets.metadata import RECOVERY_TAG, STREAM_TAG, CdcMetadata, positions_text
 from cdc_assets.operations.positions import anchor_of
@@ -34,6 +34,9 @@ def build_recovery_job(graph: StreamGraph) -> dg.JobDefinition:
                 connection = access.connect()
                 _tag(context, connection.runtime)
                 outcome = _recover(context, graph, connection)
+        except Superseded as error:
+            context.log.warning("%s", error)
+            return
         except CdcError as error:
             raise failure(error) from None
         context.log.info(

@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.columns import Column
 from cdc_assets.errors import UnsupportedType
 
 _TYPE = re.compile(r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.S | re.I)
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
 _FLINK_DIGITS = 38
-_INT_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
-_TEXT_BYTES = {"tinytext": 2**8, "text": 2**16, "mediumtext": 2**24, "longtext": 2**32}
-_BLOB_BYTES = {"tinyblob": 2**8, "blob": 2**16, "mediumblob": 2**24, "longblob": 2**32}
-_BYTES_PER_CHARACTER = {"utf8mb4": 4, "utf8": 3, "utf8mb3": 3}
+# Sizes, for `type_fit`, too.
+INT_BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
+TEXT_BYTES = {"tinytext": 2**8, "text": 2**16, "mediumtext": 2**24, "longtext": 2**32}
+BLOB_BYTES = {"tinyblob": 2**8, "blob": 2**16, "mediumblob": 2**24, "longblob": 2**32}
+BYTES_PER_CHARACTER = {"utf8mb4": 4, "utf8": 3, "utf8mb3": 3}
 _SYNONYMS = {"integer": "int", "numeric": "decimal", "dec": "decimal", "real": "double",
              "bool": "tinyint", "boolean": "tinyint"}  # fmt: skip
 # The reader decodes binlog bytes by the column's character set; these were proved.
@@ -183,15 +184,15 @@ def _same(name: str) -> Callable[[MySqlType], tuple[str, str, str]]:
 
 
 _MAPPINGS: dict[str, Callable[[MySqlType], tuple[str, str, str]]] = {
-    **dict.fromkeys(_INT_BITS, _integer),
+    **dict.fromkeys(INT_BITS, _integer),
     "decimal": _decimal,
     "double": _same("DOUBLE"),
     "bit": _bit,
     "date": lambda _: _as_text("DATE"),
     "datetime": lambda kind: _as_text(f"TIMESTAMP({kind.size or 0})"),
     "timestamp": _timestamp,
-    **dict.fromkeys(("char", "varchar", "enum", "set", *_TEXT_BYTES), _same("STRING")),
-    **dict.fromkeys(("binary", "varbinary", *_BLOB_BYTES), _same("BYTES")),
+    **dict.fromkeys(("char", "varchar", "enum", "set", *TEXT_BYTES), _same("STRING")),
+    **dict.fromkeys(("binary", "varbinary", *BLOB_BYTES), _same("BYTES")),
 }
 _REFUSED: dict[str, str] = {
     # The snapshot reads the text protocol, where MySQL prints 16777216 as 16777200.
@@ -212,4 +213,8 @@ def target_column(column: Column) -> str:
     if column.collation:
         parts.append(f"COLLATE {column.collation}")
     parts.append("NULL" if column.nullable else "NOT NULL")
+    if not column.nullable and column.data_type == "timestamp":
+        # Without one, old servers give the second such column a zero date, and then refuse it.
+        digits = MySqlType.parse(column).size
+        parts.append(f"DEFAULT CURRENT_TIMESTAMP{f'({digits})' if digits else ''}")
     return " ".join(parts)

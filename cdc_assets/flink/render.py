@@ -236,8 +236,8 @@ def _source_options(
         # A server sends a heartbeat with its end position every 0.8 times the keep-alive
         # interval, and the reader notes it once in a heartbeat interval: so the position of
         # an idle stream stands at the server's end within two seconds.
-        "heartbeat.interval": "1s",
-        "debezium.connect.keep.alive.interval.ms": "1000",
+        "heartbeat.interval": "500ms",
+        "debezium.connect.keep.alive.interval.ms": "500",
         # No reconnect by itself: it would take the old position to whatever server is behind
         # the endpoint by then. Only the launcher, which proves the server, connects again.
         "debezium.connect.keep.alive": "false",

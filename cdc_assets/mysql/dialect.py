@@ -17,8 +17,7 @@ VARIABLES = (
     "innodb_read_only", "log_bin", "binlog_format", "binlog_row_image",
     "binlog_row_value_options", "binlog_transaction_compression", "log_bin_compress",
     "enforce_gtid_consistency", "expire_logs_days", "binlog_expire_logs_seconds",
-    "binlog_legacy_event_pos", "sql_mode", "system_time_zone", "time_zone",
-    "lower_case_table_names", "aurora_version",
+    "sql_mode", "basedir", "aurora_version",
 )  # fmt: skip
 
 

@@ -188,7 +188,10 @@ def test_a_missing_definitions_file_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import dagster as dg\nboom = 1 / 0\n", "definitions.py:2: cannot be loaded: ZeroDivision"),
+        (
+            "import dagster as dg\nboom = 1 / 0\n",
+            "definitions.py:2: cannot be loaded: ZeroDivision",
+        ),
         ("def f(:\n", "definitions.py:1: cannot be loaded: SyntaxError"),
         ("import no_such_module\n", "No module named 'no_such_module'"),
         ("import dagster as dg\ndefs = dg.Definitions()\n", "builds no stream"),

@@ -87,10 +87,7 @@ def test_every_asset_of_a_stream_carries_its_tag_and_group(defs: dg.Definitions)
 
 
 def test_checks_sensors_jobs_and_schedules_are_there(defs: dg.Definitions) -> None:
-    checks = {
-        check.to_user_string()
-        for check in defs.resolve_asset_graph().asset_check_keys
-    }
+    checks = {check.to_user_string() for check in defs.resolve_asset_graph().asset_check_keys}
     assert checks == {
         "target/target/orders:row_count",
         "target/target/target_table:row_count",
@@ -147,6 +144,12 @@ def access(name: str, ids: str, *, target: str = "orders") -> Any:
 def test_streams_that_would_meet_are_refused(second: Any, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         definitions_of([access("shop", "5400-5409"), second], Surface(), watch_rds=False)
+
+
+def test_each_stream_has_its_own_source_account() -> None:
+    found: Any = streams_of(ROOT)
+    assert found["shop"].source is not found["stats"].source
+    assert not found["shop"].shares_account
 
 
 def test_a_table_that_two_streams_read_is_declared_once() -> None:

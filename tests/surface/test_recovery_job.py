@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from cdc_assets.errors import ConfigurationError
+from cdc_assets.errors import ConfigurationError, Superseded
 
 TARGET = dg.AssetKey(["target", "warehouse", "orders"])
 STREAM = dg.AssetKey(["orders", "stream"])
@@ -95,3 +95,10 @@ def test_a_healthy_stream_is_left_alone(stage: Any) -> None:
     stage.deploy(1)
     assert stage.recover().success
     assert len(stage.lab.ledger.incarnations("orders")) == 2
+
+
+def test_a_worker_that_was_taken_for_dead_ends_without_a_failure(stage: Any) -> None:
+    stage.deploy(1)
+    stage.lab.switch_over()
+    stage.lab.engine.fail_next("launch", error=Superseded("recovery orders:2: worker x took over"))
+    assert stage.recover().success

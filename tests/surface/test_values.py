@@ -192,7 +192,7 @@ def test_a_run_gives_signs_of_life_until_it_ends() -> None:
 
 def test_the_last_sign_of_a_run_is_when_it_last_wrote(instance: dg.DagsterInstance) -> None:
     @dg.op
-    def speak(context: Any) -> None:
+    def speak(context) -> None:  # type: ignore[no-untyped-def] - Dagster reads the annotation
         context.log.debug("at work")
 
     job = dg.GraphDefinition(name="job", node_defs=[speak]).to_job()

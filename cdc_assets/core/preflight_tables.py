@@ -1,0 +1,268 @@
+"""Preflight of tables: captured tables, and the target tables that they land in. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.preflight import (
+    Fault,
+    PreflightFacts,
+    ServerFacts,
+    judge_group,
+    judge_server,
+)
+from cdc_assets.core.row_sql import quote_name
+from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.type_fit import misfit
+from cdc_assets.core.types import carried, natural_type, target_column
+from cdc_assets.errors import UnsupportedType
+
+
+def judge(facts: PreflightFacts) -> tuple[Fault, ...]:
+    """Return everything that is not as it must be, errors and warnings, in a fixed order."""
+    return tuple(_faults(facts))
+
+
+def carried_names(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple[Column, ...]:
+    """Return the columns of a captured table without the excluded ones."""
+    excluded = {name.lower() for name in spec.exclude_columns}
+    return tuple(
+        column
+        for column in shape.columns
+        if f"{table.name}.{column.name}".lower() not in excluded
+    )
+
+
+def _faults(facts: PreflightFacts) -> Iterator[Fault]:
+    yield from judge_server(facts, facts.source)
+    yield from _captured(facts, facts.source)
+    if facts.green is not None:
+        yield from judge_server(facts, facts.green)
+        yield from _captured(facts, facts.green)
+    yield from judge_group(facts)
+    yield from _excluded(facts)
+    yield from _target(facts)
+
+
+def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
+    for table in facts.spec.tables:
+        shape = server.shapes.get(table.label)
+        if shape is not None:
+            yield from _captured_table(facts.spec, table, shape)
+    for cascade in server.cascades:
+        yield Fault(
+            f"{cascade.table}.{cascade.constraint}",
+            cascade.clause,
+            "RESTRICT or NO ACTION",
+            # InnoDB runs these actions below the binlog: the readers never see the rows.
+            f"ALTER TABLE {_label(cascade.table)} DROP FOREIGN KEY {quote_name(cascade.constraint)};"
+            " and add it without the action: rows that it changes are not in the binlog",
+        )
+    for column in server.zero_dates:
+        yield Fault(
+            column,
+            "dates with a zero part",
+            "real dates or NULL",
+            f"Such a date arrives as NULL. Change the rows, or exclude_columns: {column}",
+        )
+    for table_label in server.unprobed:
+        yield Fault(
+            table_label,
+            "too many rows to look through for zero dates",
+            "no dates with a zero part",
+            f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<column>) = 0;",
+            "warning",
+        )
+
+
+def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Iterator[Fault]:
+    if not shape.primary_key:
+        yield Fault(
+            shape.label,
+            "no primary key",
+            "a primary key",
+            f"ALTER TABLE {_label(shape.label)} ADD PRIMARY KEY (<columns>);",
+        )
+    names = {column.name for column in carried_names(spec, table, shape)}
+    for name in shape.primary_key:
+        if name not in names:
+            yield Fault(
+                f"{spec.name}.exclude_columns",
+                f"{table.name}.{name}, a part of the primary key",
+                "columns outside the primary key",
+                f"Take {table.name}.{name} out of exclude_columns",
+            )
+    for column in carried_names(spec, table, shape):
+        try:
+            carried(shape.label, column)
+        except UnsupportedType as error:
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                f"type {column.column_type}",
+                f"a type that can be carried: {error.reason}",
+                f"Exclude it: exclude_columns: {table.name}.{column.name}",
+            )
+
+
+def _excluded(facts: PreflightFacts) -> Iterator[Fault]:
+    """Yield exclusions that exclude nothing: a typing error would carry a secret column."""
+    known = {
+        f"{table.name}.{column.name}".lower()
+        for table in facts.spec.tables
+        if (shape := facts.source.shapes.get(table.label)) is not None
+        for column in shape.columns
+    }
+    complete = all(table.label in facts.source.shapes for table in facts.spec.tables)
+    for name in facts.spec.exclude_columns:
+        if complete and name.lower() not in known:
+            yield Fault(
+                f"{facts.spec.name}.exclude_columns",
+                f"{name}, which is no column of a captured table",
+                "table.column",
+                f"Correct or remove {name}",
+            )
+
+
+def _target(facts: PreflightFacts) -> Iterator[Fault]:
+    target = facts.target
+    if target.problem:
+        yield Fault(
+            "target.host",
+            target.problem,
+            "a target that answers and lets the account in",
+            "Check host, port, database, user name and password",
+        )
+        return
+    if target.is_read_only:
+        yield Fault("target.read_only", "ON", "OFF", "SET GLOBAL read_only = OFF;")
+    for name in facts.spec.target_names:
+        yield from _target_table(facts, name)
+    for table in facts.spec.copied:
+        source, shape = facts.source.shapes.get(table.label), target.shapes.get(table.target_name)
+        if source is not None and shape is not None:
+            yield from _pair(facts.spec, table, source, shape)
+    for query in facts.spec.queries:
+        shape = target.shapes.get(query.target_name)
+        if shape is not None:
+            yield from _query_table(shape)
+
+
+def _target_table(facts: PreflightFacts, name: str) -> Iterator[Fault]:
+    target = facts.target
+    label = f"{target.database}.{name}"
+    if name not in target.shapes:
+        yield Fault(
+            label,
+            "no such table",
+            "a table with the stream's columns",
+            target.create_statements.get(name, "")
+            or f"CREATE TABLE {_label(label)} (<the query's columns>, PRIMARY KEY (<key>));",
+        )
+        return
+    missing = target.missing_privileges.get(name, ())
+    if missing:
+        text = ", ".join(missing)
+        yield Fault(
+            "target.grants",
+            f"{target.account} without {text} on {label}",
+            text,
+            f"GRANT {text} ON {_label(label)} TO {target.account};",
+        )
+    for index in target.unique_indexes.get(name, ()):
+        # ON DUPLICATE KEY UPDATE takes the first unique key that collides, so a row can
+        # overwrite another one when values move between rows.
+        yield Fault(
+            f"{label}.{index}",
+            "a unique index besides the primary key",
+            "the primary key as the only one",
+            f"ALTER TABLE {_label(label)} DROP INDEX {quote_name(index)};"
+            " and add it as an index that is not unique",
+        )
+
+
+def _pair(
+    spec: StreamSpec, table: TableRef, source: TableShape, target: TableShape
+) -> Iterator[Fault]:
+    label, alter = target.label, f"ALTER TABLE {_label(target.label)}"
+    columns = carried_names(spec, table, source)
+    for column in columns:
+        other = target.column(column.name)
+        if other is None:
+            yield Fault(
+                f"{label}.{column.name}",
+                "no such column",
+                column.column_type,
+                f"{alter} ADD COLUMN {quote_name(column.name)} {target_column(column)};",
+            )
+        elif reason := misfit(column, other):
+            yield Fault(
+                f"{label}.{other.name}",
+                reason,
+                f"a column that holds {column.column_type}",
+                f"{alter} MODIFY COLUMN {quote_name(other.name)} {target_column(column)};",
+            )
+    wanted = [name.lower() for name in source.primary_key]
+    if sorted(wanted) != sorted(name.lower() for name in target.primary_key):
+        keys = ", ".join(quote_name(name) for name in source.primary_key)
+        drop = "DROP PRIMARY KEY, " if target.primary_key else ""
+        yield Fault(
+            f"{label}.PRIMARY",
+            f"primary key ({', '.join(target.primary_key)})",
+            f"primary key ({', '.join(source.primary_key)})",
+            f"{alter} {drop}ADD PRIMARY KEY ({keys});",
+        )
+    yield from _collations(source, target)
+    carried_lower = {column.name.lower() for column in columns}
+    for other in target.columns:
+        if other.name.lower() not in carried_lower and not other.nullable and not other.generated:
+            yield Fault(
+                f"{label}.{other.name}",
+                "NOT NULL, and the stream does not write it",
+                "a default value, or NULL allowed",
+                f"{alter} MODIFY COLUMN {quote_name(other.name)} {other.column_type} NULL;",
+                "warning",
+            )
+
+
+def _collations(source: TableShape, target: TableShape) -> Iterator[Fault]:
+    """Yield key columns that the target compares otherwise: two source rows may become one."""
+    for name in source.primary_key:
+        left, right = source.column(name), target.column(name)
+        if left is None or right is None or not left.collation or not right.collation:
+            continue
+        if left.collation != right.collation and not right.collation.endswith("_bin"):
+            yield Fault(
+                f"{target.label}.{right.name}",
+                f"collation {right.collation}",
+                f"{left.collation}, as the source's key, so that no two keys become one",
+                f"ALTER TABLE {_label(target.label)} MODIFY COLUMN {quote_name(right.name)}"
+                f" {target_column(left)};",
+            )
+
+
+def _query_table(shape: TableShape) -> Iterator[Fault]:
+    if not shape.primary_key:
+        yield Fault(
+            shape.label,
+            "no primary key",
+            "the query's key as primary key",
+            f"ALTER TABLE {_label(shape.label)} ADD PRIMARY KEY (<columns>);",
+        )
+    for column in shape.columns:
+        if column.generated:
+            continue
+        try:
+            natural_type(shape.label, column)
+        except UnsupportedType as error:
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                f"type {column.column_type}",
+                f"a type that a query can fill: {error.reason}",
+                f"ALTER TABLE {_label(shape.label)} DROP COLUMN {quote_name(column.name)};",
+            )
+
+
+def _label(label: str) -> str:
+    database, _, name = label.partition(".")
+    return f"{quote_name(database)}.{quote_name(name)}"
