@@ -28,10 +28,12 @@ stats = StreamSpec(
     server_ids=ServerIdRange(5450, 5499),
     target_database="target",
 )
-streams = build_cdc_definitions(
-    streams=(shop, stats), source={"shop": source, "stats": source_of_stats}, target=target,
-    flink=flink, ledger=ledger, rds=rds, health_interval_seconds=sensor_seconds(),
-    rds_interval_seconds=sensor_seconds(), sensors_running=True,
-)  # fmt: skip
 # A process for each step costs seconds that rows wait for.
-defs = dg.Definitions.merge(streams, dg.Definitions(executor=dg.in_process_executor))
+defs = dg.Definitions.merge(
+    build_cdc_definitions(
+        streams=(shop, stats), source={"shop": source, "stats": source_of_stats}, target=target,
+        flink=flink, ledger=ledger, rds=rds, health_interval_seconds=sensor_seconds(),
+        rds_interval_seconds=sensor_seconds(), sensors_running=True,
+    ),
+    dg.Definitions(executor=dg.in_process_executor),
+)  # fmt: skip

@@ -114,6 +114,7 @@ class UnsupportedType(ConfigurationError):
         self.table = table
         self.column = column
         self.column_type = column_type
+        self.reason = reason
 
 
 class UnreadablePosition(CdcError):

@@ -177,7 +177,8 @@ def judge_server(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             f"{server.role}.time_zone",
             f"{offset} s from UTC",
             f"{facts.wanted_offset_seconds} s from UTC",
-            _set(server, "time_zone", "'+00:00'") if not facts.wanted_offset_seconds
+            _set(server, "time_zone", "'+00:00'")
+            if not facts.wanted_offset_seconds
             else "Tell the stream the server's time zone, server_time_zone",
         )
 
@@ -260,7 +261,9 @@ def _account(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             f"GRANT {text} ON *.* TO {server.account};",
         )
     for table in facts.spec.tables:
-        grant = f"GRANT SELECT ON {_quoted(table.database)}.{_quoted(table.name)} TO {server.account};"
+        grant = (
+            f"GRANT SELECT ON {_quoted(table.database)}.{_quoted(table.name)} TO {server.account};"
+        )
         if table.label not in server.shapes:
             yield Fault(
                 f"{server.role}.tables",
@@ -269,9 +272,7 @@ def _account(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
                 f"Correct the name; if the table is there: {grant}",
             )
         elif not server.may_select.get(table.label, True):
-            yield Fault(
-                f"{server.role}.grants", f"no SELECT on {table.label}", "SELECT", grant
-            )
+            yield Fault(f"{server.role}.grants", f"no SELECT on {table.label}", "SELECT", grant)
 
 
 def _retention(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:

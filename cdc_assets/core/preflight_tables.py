@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import (
@@ -12,7 +13,7 @@ from cdc_assets.core.preflight import (
     judge_group,
     judge_server,
 )
-from cdc_assets.core.row_sql import quote_name
+from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, natural_type, target_column
@@ -28,9 +29,7 @@ def carried_names(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple
     """Return the columns of a captured table without the excluded ones."""
     excluded = {name.lower() for name in spec.exclude_columns}
     return tuple(
-        column
-        for column in shape.columns
-        if f"{table.name}.{column.name}".lower() not in excluded
+        column for column in shape.columns if f"{table.name}.{column.name}".lower() not in excluded
     )
 
 
@@ -39,7 +38,10 @@ def _faults(facts: PreflightFacts) -> Iterator[Fault]:
     yield from _captured(facts, facts.source)
     if facts.green is not None:
         yield from judge_server(facts, facts.green)
-        yield from _captured(facts, facts.green)
+        known = set(_captured(facts, facts.source))
+        for fault in _captured(facts, facts.green):
+            if fault not in known:
+                yield replace(fault, field=f"green.{fault.field}")
     yield from judge_group(facts)
     yield from _excluded(facts)
     yield from _target(facts)
@@ -64,7 +66,7 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             column,
             "dates with a zero part",
             "real dates or NULL",
-            f"Such a date arrives as NULL. Change the rows, or exclude_columns: {column}",
+            f"Such a date arrives as NULL. Change the rows, or exclude_columns: {column.partition('.')[2]}",
         )
     for table_label in server.unprobed:
         yield Fault(
@@ -136,8 +138,10 @@ def _target(facts: PreflightFacts) -> Iterator[Fault]:
         return
     if target.is_read_only:
         yield Fault("target.read_only", "ON", "OFF", "SET GLOBAL read_only = OFF;")
+    unknown = {t.target_name for t in facts.spec.copied if t.label not in facts.source.shapes}
     for name in facts.spec.target_names:
-        yield from _target_table(facts, name)
+        if name not in unknown:
+            yield from _target_table(facts, name)
     for table in facts.spec.copied:
         source, shape = facts.source.shapes.get(table.label), target.shapes.get(table.target_name)
         if source is not None and shape is not None:
@@ -188,7 +192,14 @@ def _pair(
     columns = carried_names(spec, table, source)
     for column in columns:
         other = target.column(column.name)
-        if other is None:
+        if not is_jdbc_name(column.name):
+            yield Fault(
+                f"{source.label}.{column.name}",
+                "a name that Flink's JDBC connector cannot write",
+                "letters, digits, '_' and '$'",
+                f"Exclude it: exclude_columns: {table.name}.{column.name}",
+            )
+        elif other is None:
             yield Fault(
                 f"{label}.{column.name}",
                 "no such column",

@@ -47,6 +47,15 @@ def quote_name(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
+def is_jdbc_name(name: str) -> bool:
+    """Return whether Flink's JDBC connector can write a table or column of this name.
+
+    It puts `:name` into its statements and reads that back up to the first character that
+    no Java name has, and it does not double a backtick.
+    """
+    return bool(name) and all(each.isalnum() or each in "_$" for each in name)
+
+
 def table_name(database: str, name: str) -> str:
     """Return a qualified name; `%` is doubled, because the driver fills in `%s`."""
     return f"{quote_name(database)}.{quote_name(name)}".replace("%", "%%")
@@ -98,8 +107,7 @@ def describe_tables(database: str, names: Sequence[str]) -> tuple[Statement, Sta
     values = (database, *names)
     return (
         Statement(
-            "SELECT TABLE_NAME, TABLE_TYPE, TABLE_ROWS"
-            f" FROM information_schema.TABLES {where}",
+            f"SELECT TABLE_NAME, TABLE_TYPE, TABLE_ROWS FROM information_schema.TABLES {where}",
             values,
         ),
         Statement(

@@ -61,8 +61,10 @@ def _fits(left: MySqlType, right: MySqlType) -> bool:
 
 def _same_base_fits(left: MySqlType, right: MySqlType) -> bool:
     if left.base == "decimal":
-        return _whole(right) >= _whole(left) and (right.scale or 0) >= (left.scale or 0) and (
-            left.unsigned or not right.unsigned
+        return (
+            _whole(right) >= _whole(left)
+            and (right.scale or 0) >= (left.scale or 0)
+            and (left.unsigned or not right.unsigned)
         )
     if left.base in _FRACTIONS:
         return (right.size or 0) >= (left.size or 0)

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from cdc_assets.core.columns import Column
 from cdc_assets.errors import UnsupportedType
 
-_TYPE = re.compile(r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.S | re.I)
+_TYPE = re.compile(
+    r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.S | re.I
+)
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
 _FLINK_DIGITS = 38
 # Sizes, for `type_fit`, too.
@@ -176,7 +178,11 @@ def _as_text(source: str) -> tuple[str, str, str]:
 
 def _timestamp(kind: MySqlType) -> tuple[str, str, str]:
     digits = kind.size or 0
-    return f"TIMESTAMP_LTZ({digits})", "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
+    return (
+        f"TIMESTAMP_LTZ({digits})",
+        "STRING",
+        f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)",
+    )
 
 
 def _same(name: str) -> Callable[[MySqlType], tuple[str, str, str]]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 
+from cdc_assets.core.row_sql import is_jdbc_name
 from cdc_assets.errors import ConfigurationError
 
-# The JDBC connector writes `:name` for each column into its statements and reads that back
-# up to the first character that no Java name has, and it does not double a backtick.
-_JDBC_NAME = re.compile(r"[^\W]|\$")
 _PLAIN = re.compile(r"[0-9A-Za-z_]")
 
 
@@ -57,7 +55,7 @@ def checked_sink_name(name: str, *, field: str) -> str:
     Raises:
         ConfigurationError: It cannot.
     """
-    if not name or not all(_JDBC_NAME.match(each) for each in name):
+    if not is_jdbc_name(name):
         raise ConfigurationError(
             "Flink's JDBC connector cannot write this name",
             field=field,

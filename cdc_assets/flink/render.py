@@ -141,7 +141,9 @@ def render_stream(
         columns = carried_columns(spec, table, _found(sources, table.label, "tables"))
         key = _key(sources[table.label])
         options = _source_options(launch, table, ids, source)
-        ddl.append(_create(table.name, [(c.column.name, c.source_type) for c in columns], key, options))
+        ddl.append(
+            _create(table.name, [(c.column.name, c.source_type) for c in columns], key, options)
+        )
         if table.name in spec.source_only:
             continue
         shape = _found(sinks, table.target_name, "target tables")
@@ -312,9 +314,7 @@ def _copy_sink(
 
 def _copy_insert(table: TableRef, pairs: Sequence[tuple[str, Carried]]) -> str:
     names = ", ".join(quote_identifier(name) for name, _ in pairs)
-    values = ", ".join(
-        way.expression.format(quote_identifier(way.column.name)) for _, way in pairs
-    )
+    values = ", ".join(way.expression.format(quote_identifier(way.column.name)) for _, way in pairs)
     sink = quote_identifier(f"{_SINK_PREFIX}{table.target_name}")
     return f"INSERT INTO {sink} ({names})\nSELECT {values}\nFROM {quote_identifier(table.name)}"
 

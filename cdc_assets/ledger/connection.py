@@ -197,7 +197,7 @@ class LedgerDatabase:
 
         DDL of MySQL is not undone, so a killed creator may have left some of them, empty.
         """
-        with engine.begin() as connection, _creation_lock(connection, self._timeout):
+        with engine.connect() as connection, _creation_lock(connection, self._timeout):
             present = frozenset(sa.inspect(connection).get_table_names())
             if "meta" in present and connection.scalar(_count("meta")):
                 return
@@ -211,6 +211,8 @@ class LedgerDatabase:
                     if index.name not in indexes:
                         connection.execute(sa.schema.CreateIndex(index))
             self._insert_meta(connection)
+            # Inside the lock: whoever waits for it must see the row.
+            connection.commit()
 
     def _insert_meta(self, connection: sa.Connection) -> None:
         connection.execute(

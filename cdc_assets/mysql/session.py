@@ -102,6 +102,11 @@ class Session:
                 return None
             raise
 
+    @staticmethod
+    def is_refusal(error: pymysql.err.MySQLError) -> bool:
+        """Return whether an error says that the account may not."""
+        return _number(error) in _DENIED
+
     def variables(self) -> Mapping[str, str]:
         """Return those of the variables that this server has, names in lower case."""
         names = ", ".join(f"'{name}'" for name in VARIABLES)
@@ -188,8 +193,10 @@ def _ours(error: pymysql.err.MySQLError, login: Login, server: Server, limit: fl
         )
     if number in _TIMED_OUT or "timed out" in text:
         return SourceUnreachable(f"{place}no answer within {limit:g} s")
-    if number in _UNREACHABLE or number >= _CLIENT_SIDE and isinstance(
-        error, pymysql.err.OperationalError
+    if (
+        number in _UNREACHABLE
+        or number >= _CLIENT_SIDE
+        and isinstance(error, pymysql.err.OperationalError)
     ):
         return SourceUnreachable(f"{place}{text}", hint="See that the server runs and is reachable")
     return SourceError(f"{place}error {number}: {text}")

@@ -30,6 +30,8 @@ Tls = Literal["off", "encrypt", "verify"]
 Row = tuple[object, ...]
 
 _UNREACHABLE = frozenset({1040, 1053, 2002, 2003, 2005, 2006, 2013})
+_DENIED = frozenset({1044, 1045, 1142, 1143, 1227})
+_VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _TIMED_OUT = frozenset({1317, 1969, 3024})
 
 
@@ -125,6 +127,30 @@ class MySqlTarget:
                 found[text_of(table)] = (*found.get(text_of(table), ()), text_of(index))
         return found
 
+    def missing_privileges(self, shapes: Sequence[TableShape]) -> dict[str, tuple[str, ...]]:
+        """Return what the account may not do with the tables, by table; nothing is written.
+
+        EXPLAIN checks the privileges of the statement that it explains.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        with self._session(self._read_timeout) as cursor:
+            for shape in shapes:
+                missing = tuple(verb for verb in _VERBS if not _may(cursor, shape, verb))
+                if missing:
+                    found[shape.name] = missing
+        return found
+
+    def account(self) -> str:
+        """Return the account as the server names it."""
+        with self._session(self._read_timeout) as cursor:
+            name = text_of(_rows(cursor, Statement("SELECT CURRENT_USER()"))[0][0])
+        user, _, host = name.rpartition("@")
+        return f"'{user}'@'{host}'"
+
+    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
+        """Return the statement that makes a target table for a source table."""
+        return create_table_sql(shape, self._database, name, exclude=exclude) + ";"
+
     def is_read_only(self) -> bool:
         """Return whether the target refuses the writes of ordinary accounts."""
         statement = Statement(
@@ -218,12 +244,32 @@ def create_table_sql(
         for column in shape.columns
         if column.name.lower() not in left_out
     ]
-    key = ", ".join(quote_name(column) for column in shape.primary_key)
-    body = ",\n".join([*columns, f"  PRIMARY KEY ({key})"])
+    if shape.primary_key:
+        key = ", ".join(quote_name(column) for column in shape.primary_key)
+        columns.append(f"  PRIMARY KEY ({key})")
+    body = ",\n".join(columns)
     return (
         f"CREATE TABLE {quote_name(database)}.{quote_name(name)} (\n{body}\n)"
         " ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
     )
+
+
+def _may(cursor: Cursor, shape: TableShape, verb: str) -> bool:
+    table = f"{quote_name(shape.database)}.{quote_name(shape.name)}"
+    column = quote_name(shape.columns[0].name)
+    statement = {
+        "SELECT": f"EXPLAIN SELECT {column} FROM {table}",
+        "INSERT": f"EXPLAIN INSERT INTO {table} ({column}) VALUES (NULL)",
+        "UPDATE": f"EXPLAIN UPDATE {table} SET {column} = {column} WHERE 1 = 0",
+        "DELETE": f"EXPLAIN DELETE FROM {table} WHERE 1 = 0",
+    }[verb]
+    try:
+        cursor.execute(statement.replace("%", "%%"), ())
+        cursor.fetchall()
+    except pymysql.err.MySQLError as error:
+        # Anything else than a refusal comes after the privileges were checked.
+        return bool(error.args) and error.args[0] not in _DENIED
+    return True
 
 
 def _rows(cursor: Cursor, statement: Statement) -> Sequence[Row]:

@@ -1,113 +1,14 @@
-"""A stream of fakes behind the real Dagster surface."""
+"""Fixtures of the surface's tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import dagster as dg
 import pytest
 
-from cdc_assets.definitions_builder import Surface, definitions_of
-from cdc_assets.dispatch import Limits
-from cdc_assets.errors import CdcError
-from cdc_assets.jobs import build_recovery_job
-from cdc_assets.operations.deploy import deploy
-from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.snapshot import snapshot
-from cdc_assets.preflight import Finding
-from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
 from cdc_assets.testing import BlueGreen
-from cdc_assets.translator import StreamGraph
-from cdc_assets.wiring import StreamConnection, resource_key
-
-FLINK_URL = "http://flink.example:8081"
-
-
-class FakeAccess:
-    """A stream over fakes, as the surface wants it."""
-
-    def __init__(self, lab: BlueGreen) -> None:
-        self.lab = lab
-        self.spec = lab.spec
-        self.findings: list[Finding] = []
-        self.problem: CdcError | None = None
-        self.connections = 0
-
-    def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
-        del patience_seconds
-        self.connections += 1
-        if self.problem is not None:
-            raise self.problem
-        lab = self.lab
-        runtime = StreamRuntime(
-            lab.spec, lab.engine, lab.source, lab.target, lab.ledger, lab.clock, lab.feed
-        )
-        return StreamConnection(runtime, lambda: self.findings, FLINK_URL)
-
-
-class Stage:
-    """Dagster with one stream on it."""
-
-    def __init__(self, lab: BlueGreen, instance: dg.DagsterInstance) -> None:
-        self.lab = lab
-        self.instance = instance
-        self.access = FakeAccess(lab)
-        self.graph = StreamGraph.build(lab.spec)
-        self.defs = definitions_of([self.access], Surface(), watch_rds=True)
-        self.cursors: dict[str, str | None] = {}
-
-    @property
-    def resources(self) -> dict[str, Any]:
-        return {resource_key(self.lab.spec.name): self.access}
-
-    def materialize(self, *parts: str, config: dict[str, Any] | None = None) -> Any:
-        job = self.defs.resolve_implicit_global_asset_job_def()
-        return job.execute_in_process(
-            instance=self.instance,
-            asset_selection=[dg.AssetKey([self.lab.spec.name, part]) for part in parts],
-            run_config=config,
-            raise_on_error=False,
-        )
-
-    def deploy(self, *keys: int) -> None:
-        """Copy these rows and let the stream run."""
-        self.lab.insert(*keys)
-        runtime = self.access.connect().runtime
-        snapshot(runtime)
-        deploy(runtime)
-
-    def recover(self) -> Any:
-        """Run the recovery job to its end, as a requested run would."""
-        job = self.defs.resolve_job_def(f"recover_{self.lab.spec.name}")
-        return job.execute_in_process(instance=self.instance, raise_on_error=False)
-
-    def tick(self, kind: str, *, limits: Limits | None = None) -> Any:
-        """Let a sensor tick with the cursor of its last tick, and store what it reports."""
-        build = build_stream_health_sensor if kind == "health" else build_rds_event_sensor
-        sensor = build(graph=self.graph, job_name=self.job.name, limits=limits)
-        context = dg.build_sensor_context(
-            instance=self.instance,
-            cursor=self.cursors.get(kind),
-            definitions=self.defs,
-            resources=self.resources,
-        )
-        data = sensor.evaluate_tick(context)
-        self.cursors[kind] = data.cursor or self.cursors.get(kind)
-        return data
-
-    @property
-    def job(self) -> dg.JobDefinition:
-        return build_recovery_job(self.graph)
-
-    def start_run(self, request: Any, status: dg.DagsterRunStatus | None = None) -> str:
-        """Create the requested run, as the daemon does, without executing it."""
-        run = self.instance.create_run_for_job(
-            job_def=self.job,
-            tags=dict(request.tags),
-            status=status or dg.DagsterRunStatus.STARTED,
-        )
-        return run.run_id
+from tests.surface.stage import Stage
 
 
 @pytest.fixture

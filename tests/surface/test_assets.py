@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from cdc_assets.preflight import Finding
+from tests.surface.stage import Stage, failure_of
 
 TARGET = dg.AssetKey(["target", "warehouse", "orders"])
 SNAPSHOT = dg.AssetKey(["orders", "snapshot"])
@@ -14,17 +15,12 @@ STREAM = dg.AssetKey(["orders", "stream"])
 AGAIN = {"ops": {"orders_snapshot": {"config": {"again": True}}}}
 
 
-def failure_of(result: Any) -> str:
-    (event,) = [event for event in result.all_events if event.is_step_failure]
-    return str(event.step_failure_data.user_failure_data.description)
-
-
-def materializations(stage: Any, key: dg.AssetKey) -> list[Any]:
+def materializations(stage: Stage, key: dg.AssetKey) -> list[Any]:
     records = stage.instance.fetch_materializations(key, limit=10).records
     return [record.asset_materialization for record in records]
 
 
-def test_snapshot_and_stream_run_in_one_go(stage: Any) -> None:
+def test_snapshot_and_stream_run_in_one_go(stage: Stage) -> None:
     stage.lab.insert(1, 2, 3)
     result = stage.materialize("snapshot", "stream")
     assert result.success
@@ -35,7 +31,7 @@ def test_snapshot_and_stream_run_in_one_go(stage: Any) -> None:
     assert deployed.metadata["cdc/job_url"].value.endswith(f"/#/job/running/{job_id}/overview")
 
 
-def test_the_snapshot_records_savepoint_position_and_rows(stage: Any) -> None:
+def test_the_snapshot_records_savepoint_position_and_rows(stage: Stage) -> None:
     stage.lab.insert(1, 2, 3)
     assert stage.materialize("snapshot").success
     (taken,) = materializations(stage, SNAPSHOT)
@@ -44,7 +40,7 @@ def test_the_snapshot_records_savepoint_position_and_rows(stage: Any) -> None:
     assert taken.metadata["dagster/row_count"].value == 3
 
 
-def test_the_snapshot_shows_its_progress(stage: Any) -> None:
+def test_the_snapshot_shows_its_progress(stage: Stage) -> None:
     stage.lab.insert(1)
     assert stage.materialize("snapshot").success
     records = stage.instance.fetch_observations(SNAPSHOT, limit=10).records
@@ -53,7 +49,7 @@ def test_the_snapshot_shows_its_progress(stage: Any) -> None:
     assert all("rows" in text and "splits" in text for text in texts)
 
 
-def test_a_proved_target_table_shows_rows_columns_and_lineage(stage: Any) -> None:
+def test_a_proved_target_table_shows_rows_columns_and_lineage(stage: Stage) -> None:
     stage.lab.insert(1, 2)
     assert stage.materialize("snapshot").success
     (proved,) = materializations(stage, TARGET)
@@ -64,7 +60,7 @@ def test_a_proved_target_table_shows_rows_columns_and_lineage(stage: Any) -> Non
     assert lineage["item"][0].asset_key == dg.AssetKey(["source", "shop", "orders"])
 
 
-def test_a_drifted_snapshot_blocks_the_stream(stage: Any) -> None:
+def test_a_drifted_snapshot_blocks_the_stream(stage: Stage) -> None:
     stage.lab.insert(1, 2)
     stage.lab.target.load("orders", (0,), {"id": 0, "item": "stray"})
     result = stage.materialize("snapshot", "stream")
@@ -76,7 +72,7 @@ def test_a_drifted_snapshot_blocks_the_stream(stage: Any) -> None:
     assert materializations(stage, STREAM) == []
 
 
-def test_a_second_snapshot_is_refused_in_one_line(stage: Any) -> None:
+def test_a_second_snapshot_is_refused_in_one_line(stage: Stage) -> None:
     stage.deploy(1)
     result = stage.materialize("snapshot")
     assert not result.success
@@ -85,7 +81,7 @@ def test_a_second_snapshot_is_refused_in_one_line(stage: Any) -> None:
     assert "\n" not in said
 
 
-def test_again_copies_over_a_stream_that_has_ended(stage: Any) -> None:
+def test_again_copies_over_a_stream_that_has_ended(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.fail(stage.lab.engine.live[0], "disk full")
     assert stage.materialize("snapshot", config=AGAIN).success
@@ -96,11 +92,11 @@ def test_again_copies_over_a_stream_that_has_ended(stage: Any) -> None:
     ]
 
 
-def test_a_stream_without_snapshot_is_refused_in_one_line(stage: Any) -> None:
+def test_a_stream_without_snapshot_is_refused_in_one_line(stage: Stage) -> None:
     assert "Materialize its snapshot first" in failure_of(stage.materialize("stream"))
 
 
-def test_a_stream_that_runs_is_left_alone(stage: Any) -> None:
+def test_a_stream_that_runs_is_left_alone(stage: Stage) -> None:
     stage.deploy(1)
     before = stage.lab.engine.live
     assert stage.materialize("stream").success
@@ -108,7 +104,7 @@ def test_a_stream_that_runs_is_left_alone(stage: Any) -> None:
     assert len(stage.lab.ledger.incarnations("orders")) == 2
 
 
-def test_a_preflight_error_stops_the_launch_and_names_every_fault(stage: Any) -> None:
+def test_a_preflight_error_stops_the_launch_and_names_every_fault(stage: Stage) -> None:
     stage.access.findings = [
         Finding("error", "binlog_format is STATEMENT", "SET GLOBAL binlog_format = 'ROW'"),
         Finding("error", "table shop.orders has no primary key"),
@@ -124,13 +120,13 @@ def test_a_preflight_error_stops_the_launch_and_names_every_fault(stage: Any) ->
     assert stage.lab.ledger.incarnations("orders") == ()
 
 
-def test_a_preflight_warning_stops_nothing(stage: Any) -> None:
+def test_a_preflight_warning_stops_nothing(stage: Stage) -> None:
     stage.lab.insert(1)
     stage.access.findings = [Finding("warning", "retention is 1 h")]
     assert stage.materialize("snapshot").success
 
 
-def test_the_run_that_moves_a_stream_says_so_in_its_tags(stage: Any) -> None:
+def test_the_run_that_moves_a_stream_says_so_in_its_tags(stage: Stage) -> None:
     stage.lab.insert(1)
     result = stage.materialize("snapshot")
     assert stage.instance.get_run_by_id(result.run_id).tags["cdc/work"] == "orders"

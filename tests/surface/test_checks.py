@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 
 from cdc_assets.checks import build_health_check, build_reconciliation_checks
+from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.translator import StreamGraph
+from tests.surface.stage import Stage
 
 TARGET = dg.AssetKey(["target", "warehouse", "orders"])
 
 
-def run(stage: Any, *checks: Any) -> Any:
+def run(stage: Stage, *checks: dg.AssetChecksDefinition) -> dict[str, dg.AssetCheckEvaluation]:
     job = dg.Definitions(
         assets=[stage.graph.deployment, *(target.spec for target in stage.graph.targets)],
         asset_checks=list(checks),
@@ -22,7 +23,7 @@ def run(stage: Any, *checks: Any) -> Any:
     return {each.check_name: each for each in result.get_asset_check_evaluations()}
 
 
-def test_equal_row_counts_pass_and_show_the_count(stage: Any) -> None:
+def test_equal_row_counts_pass_and_show_the_count(stage: Stage) -> None:
     stage.deploy(1, 2)
     found = run(stage, *build_reconciliation_checks(stage.graph))["row_count"]
     assert found.passed
@@ -31,7 +32,7 @@ def test_equal_row_counts_pass_and_show_the_count(stage: Any) -> None:
     assert record.asset_materialization.metadata["dagster/row_count"].value == 2
 
 
-def test_a_missing_row_fails_as_an_error(stage: Any) -> None:
+def test_a_missing_row_fails_as_an_error(stage: Stage) -> None:
     stage.deploy(1, 2)
     stage.lab.target.load("orders", (0,), {"id": 0, "item": "stray"})
     found = run(stage, *build_reconciliation_checks(stage.graph))["row_count"]
@@ -40,19 +41,19 @@ def test_a_missing_row_fails_as_an_error(stage: Any) -> None:
     assert found.description.startswith("Drifted")
 
 
-def test_a_stream_that_was_never_launched_is_inconclusive(stage: Any) -> None:
+def test_a_stream_that_was_never_launched_is_inconclusive(stage: Stage) -> None:
     found = run(stage, *build_reconciliation_checks(stage.graph))["row_count"]
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert found.description.startswith("Inconclusive")
 
 
-def test_health_passes_while_the_stream_runs(stage: Any) -> None:
+def test_health_passes_while_the_stream_runs(stage: Stage) -> None:
     stage.deploy(1)
     assert run(stage, build_health_check(stage.graph))["health"].passed
 
 
-def test_health_sees_a_silent_stall_without_any_memory(stage: Any) -> None:
+def test_health_sees_a_silent_stall_without_any_memory(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.on_disconnect = "stall"
     stage.lab.engine.disconnect(stage.lab.engine.live[0])
@@ -61,7 +62,7 @@ def test_health_sees_a_silent_stall_without_any_memory(stage: Any) -> None:
     assert "silent stall" in found.description
 
 
-def test_health_that_needs_a_person_is_an_error(stage: Any) -> None:
+def test_health_that_needs_a_person_is_an_error(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.fail(stage.lab.engine.live[0], "wrong type", "needs-operator")
     found = run(stage, build_health_check(stage.graph))["health"]
@@ -70,9 +71,6 @@ def test_health_that_needs_a_person_is_an_error(stage: Any) -> None:
 
 
 def test_a_stream_with_queries_only_has_no_row_counts() -> None:
-    from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
-    from cdc_assets.translator import StreamGraph
-
     spec = StreamSpec(
         "stats",
         (TableRef("shop", "orders"),),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -15,6 +14,7 @@ from click.testing import CliRunner, Result
 from cdc_assets.cli import cli
 from cdc_assets.errors import EngineUnreachable, SavepointFailed
 from cdc_assets.preflight import Finding
+from tests.surface.stage import Stage
 
 Run = Callable[..., Result]
 DEPLOYMENT = """
@@ -26,9 +26,9 @@ defs = dg.Definitions(resources={"cdc_orders": cli_stage.access})
 
 
 @pytest.fixture
-def run(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     module = types.ModuleType("cli_stage")
-    module.access = stage.access  # type: ignore[attr-defined]
+    module.__dict__["access"] = stage.access
     monkeypatch.setitem(sys.modules, "cli_stage", module)
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / "definitions.py"
@@ -37,7 +37,7 @@ def run(stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     def invoke(*args: str) -> Result:
         return CliRunner().invoke(cli, ["--definitions", str(file), *args])
 
-    yield invoke
+    return invoke
 
 
 def error_of(result: Result, code: int) -> str:
@@ -55,7 +55,7 @@ def test_streams_are_listed(run: Run) -> None:
     assert "5400-5499" in result.stdout
 
 
-def test_explain_says_what_is_and_that_nothing_is_to_be_done(run: Run, stage: Any) -> None:
+def test_explain_says_what_is_and_that_nothing_is_to_be_done(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     result = run("explain", "orders")
     assert result.exit_code == 0
@@ -63,7 +63,7 @@ def test_explain_says_what_is_and_that_nothing_is_to_be_done(run: Run, stage: An
     assert "nothing" in result.stdout
 
 
-def test_explain_lists_the_steps_and_does_none(run: Run, stage: Any) -> None:
+def test_explain_lists_the_steps_and_does_none(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     coordinates = stage.lab.switch_over()
     before = len(stage.lab.ledger.steps("orders"))
@@ -75,7 +75,7 @@ def test_explain_lists_the_steps_and_does_none(run: Run, stage: Any) -> None:
     assert len(stage.lab.ledger.incarnations("orders")) == 2
 
 
-def test_explain_answers_programs(run: Run, stage: Any) -> None:
+def test_explain_answers_programs(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     said = json.loads(run("explain", "orders", "--json").stdout)
     assert said["decision"] == "Hold"
@@ -86,7 +86,7 @@ def test_explain_of_a_stream_that_was_never_launched(run: Run) -> None:
     assert "not deployed" in run("explain", "orders").stdout
 
 
-def test_positions_print_the_ledger(run: Run, stage: Any) -> None:
+def test_positions_print_the_ledger(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     assert stage.recover().success
@@ -96,7 +96,7 @@ def test_positions_print_the_ledger(run: Run, stage: Any) -> None:
     assert "InSync" in shown
 
 
-def test_positions_answer_programs(run: Run, stage: Any) -> None:
+def test_positions_answer_programs(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     said = json.loads(run("positions", "orders", "--json").stdout)
     assert [row["number"] for row in said["incarnations"]] == [1, 2]
@@ -104,14 +104,14 @@ def test_positions_answer_programs(run: Run, stage: Any) -> None:
     assert said["intent"]["intent"] == "run"
 
 
-def test_hold_and_release_are_recorded_with_their_reason(run: Run, stage: Any) -> None:
+def test_hold_and_release_are_recorded_with_their_reason(run: Run, stage: Stage) -> None:
     assert run("hold", "orders", "--reason", "maintenance").exit_code == 0
     assert stage.lab.ledger.intent("orders") == ("hold", "maintenance")
     assert run("release", "orders").exit_code == 0
     assert stage.lab.ledger.intent("orders")[0] == "run"
 
 
-def test_stop_only_says_what_it_would_do(run: Run, stage: Any) -> None:
+def test_stop_only_says_what_it_would_do(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     result = run("stop", "orders")
     assert result.exit_code == 0
@@ -120,7 +120,7 @@ def test_stop_only_says_what_it_would_do(run: Run, stage: Any) -> None:
 
 
 def test_stop_with_execute_leaves_a_savepoint_and_no_work_for_the_sensor(
-    run: Run, stage: Any
+    run: Run, stage: Stage
 ) -> None:
     stage.deploy(1)
     result = run("stop", "orders", "--execute")
@@ -133,7 +133,7 @@ def test_stop_with_execute_leaves_a_savepoint_and_no_work_for_the_sensor(
     assert "stopped on purpose" in tick.skip_message
 
 
-def test_a_stream_that_was_stopped_starts_again_from_its_savepoint(run: Run, stage: Any) -> None:
+def test_a_stream_that_was_stopped_starts_again_from_its_savepoint(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     run("stop", "orders", "--execute")
     stage.lab.insert(2)
@@ -142,7 +142,7 @@ def test_a_stream_that_was_stopped_starts_again_from_its_savepoint(run: Run, sta
     assert stage.lab.target.lost(stage.lab.blue, stage.lab.spec) == []
 
 
-def test_a_stop_that_fails_gives_automation_back(run: Run, stage: Any) -> None:
+def test_a_stop_that_fails_gives_automation_back(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.fail_next("stop", error=SavepointFailed("no space left"))
     assert "no space left" in error_of(run("stop", "orders", "--execute"), 1)
@@ -153,7 +153,7 @@ def test_what_does_not_run_cannot_be_stopped(run: Run) -> None:
     assert "does not run" in error_of(run("stop", "orders", "--execute"), 2)
 
 
-def test_preflight_prints_each_fault_with_what_mends_it(run: Run, stage: Any) -> None:
+def test_preflight_prints_each_fault_with_what_mends_it(run: Run, stage: Stage) -> None:
     stage.access.findings = [
         Finding("error", "binlog_format is STATEMENT", "SET GLOBAL binlog_format = 'ROW'"),
         Finding("warning", "retention is 1 h"),
@@ -164,7 +164,7 @@ def test_preflight_prints_each_fault_with_what_mends_it(run: Run, stage: Any) ->
     assert "1 of the above" in error_of(result, 2)
 
 
-def test_preflight_of_a_ready_stream_exits_with_0(run: Run, stage: Any) -> None:
+def test_preflight_of_a_ready_stream_exits_with_0(run: Run, stage: Stage) -> None:
     stage.access.findings = [Finding("warning", "retention is 1 h")]
     assert run("preflight", "orders").exit_code == 0
 
@@ -175,7 +175,7 @@ def test_an_unknown_stream_is_named_with_the_known_ones(run: Run) -> None:
     assert "There is: orders" in said
 
 
-def test_a_failure_that_is_nobodys_input_exits_with_1(run: Run, stage: Any) -> None:
+def test_a_failure_that_is_nobodys_input_exits_with_1(run: Run, stage: Stage) -> None:
     stage.access.problem = EngineUnreachable("Flink does not answer")
     assert "Flink does not answer" in error_of(run("explain", "orders"), 1)
 

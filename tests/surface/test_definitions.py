@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from cdc_assets.definitions_builder import Surface, definitions_of
 from cdc_assets.definitions_file import streams_of
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
+from cdc_assets.wiring import StreamConnection
 
 ROOT = Path(__file__).parents[2]
 LOAD = """
@@ -50,7 +52,7 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def defs() -> dg.Definitions:
-    found = [access for access in streams_of(ROOT).values()]
+    found = list(streams_of(ROOT).values())
     return definitions_of(found, Surface(), watch_rds=True)
 
 
@@ -121,16 +123,17 @@ def test_a_wrong_interval_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         streams_of(ROOT)
 
 
-def access(name: str, ids: str, *, target: str = "orders") -> Any:
-    class Access:
-        spec = StreamSpec(
-            name, (TableRef("shop", "orders", target),), ServerIdRange.parse(ids), "dw"
-        )
+@dataclass(frozen=True)
+class Unconnected:
+    spec: StreamSpec
 
-        def connect(self, *, patience_seconds: float | None = None) -> Any:
-            raise NotImplementedError
+    def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
+        raise NotImplementedError
 
-    return Access()
+
+def access(name: str, ids: str, *, target: str = "orders") -> Unconnected:
+    table = TableRef("shop", "orders", target)
+    return Unconnected(StreamSpec(name, (table,), ServerIdRange.parse(ids), "dw"))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def access(name: str, ids: str, *, target: str = "orders") -> Any:
         (access("other", "6000-6001"), "target tables: named twice"),
     ],
 )
-def test_streams_that_would_meet_are_refused(second: Any, said: str) -> None:
+def test_streams_that_would_meet_are_refused(second: Unconnected, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         definitions_of([access("shop", "5400-5409"), second], Surface(), watch_rds=False)
 

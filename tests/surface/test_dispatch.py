@@ -43,7 +43,7 @@ def worker(
         (worker(Status.CANCELED, age=1), False),
     ],
 )
-def test_a_run_is_alive_while_it_gives_signs(found: Worker, expected: bool) -> None:
+def test_a_run_is_alive_while_it_gives_signs(found: Worker, *, expected: bool) -> None:
     assert is_alive(found, NOW, LIMITS) is expected
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 import pytest
 
@@ -14,29 +12,30 @@ from cdc_assets.errors import (
     LedgerUnreadable,
     UnreadablePosition,
 )
+from tests.surface.stage import Stage, Tick
 
 AT_ONCE = Limits(stale_seconds=-1, starting_seconds=-1, pause_seconds=0)
 
 
-def kinds(data: Any) -> list[str]:
+def kinds(data: Tick) -> list[str]:
     return [type(event).__name__ for event in data.asset_events]
 
 
-def test_an_unreadable_cursor_stops_the_tick_and_names_the_sensor(stage: Any) -> None:
+def test_an_unreadable_cursor_stops_the_tick_and_names_the_sensor(stage: Stage) -> None:
     stage.deploy(1)
     stage.cursors["health"] = "{not json"
     with pytest.raises(UnreadablePosition, match="cursor of its health sensor cannot be read"):
         stage.tick("health")
 
 
-def test_a_cursor_of_another_shape_is_not_reset(stage: Any) -> None:
+def test_a_cursor_of_another_shape_is_not_reset(stage: Stage) -> None:
     stage.deploy(1)
     stage.cursors["health"] = '{"version": 1, "memory": {}}'
     with pytest.raises(UnreadablePosition):
         stage.tick("health")
 
 
-def test_the_first_tick_reports_health_and_position(stage: Any) -> None:
+def test_the_first_tick_reports_health_and_position(stage: Stage) -> None:
     stage.deploy(1, 2)
     data = stage.tick("health")
     observation, check = data.asset_events
@@ -47,7 +46,7 @@ def test_the_first_tick_reports_health_and_position(stage: Any) -> None:
     assert check.passed
 
 
-def test_a_second_tick_reports_nothing(stage: Any) -> None:
+def test_a_second_tick_reports_nothing(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("health")
     data = stage.tick("health")
@@ -56,7 +55,7 @@ def test_a_second_tick_reports_nothing(stage: Any) -> None:
     assert "running" in data.skip_message
 
 
-def test_a_stream_without_changes_is_reported_on_the_heartbeat(stage: Any) -> None:
+def test_a_stream_without_changes_is_reported_on_the_heartbeat(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("health")
     stage.lab.clock.sleep(299)
@@ -65,7 +64,7 @@ def test_a_stream_without_changes_is_reported_on_the_heartbeat(stage: Any) -> No
     assert kinds(stage.tick("health")) == ["AssetObservation", "AssetMaterialization"]
 
 
-def test_the_heartbeat_of_a_job_without_new_checkpoints_is_no_progress(stage: Any) -> None:
+def test_the_heartbeat_of_a_job_without_new_checkpoints_is_no_progress(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("health")
     stage.lab.engine.auto_checkpoint = False
@@ -76,19 +75,19 @@ def test_the_heartbeat_of_a_job_without_new_checkpoints_is_no_progress(stage: An
     assert "AssetMaterialization" not in kinds(data)
 
 
-def test_a_stream_that_was_never_launched_is_skipped(stage: Any) -> None:
+def test_a_stream_that_was_never_launched_is_skipped(stage: Stage) -> None:
     data = stage.tick("health")
     assert "not deployed" in data.skip_message
     assert data.asset_events == []
 
 
-def test_a_snapshot_that_is_not_deployed_yet_is_left_alone(stage: Any) -> None:
+def test_a_snapshot_that_is_not_deployed_yet_is_left_alone(stage: Stage) -> None:
     stage.lab.insert(1)
     assert stage.materialize("snapshot").success
     assert stage.tick("health").run_requests == []
 
 
-def test_a_failed_job_requests_one_recovery(stage: Any) -> None:
+def test_a_failed_job_requests_one_recovery(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.fail(stage.lab.engine.live[0], "disk full")
     data = stage.tick("health")
@@ -100,7 +99,7 @@ def test_a_failed_job_requests_one_recovery(stage: Any) -> None:
     assert [event.passed for event in data.asset_events[1:]] == [False]
 
 
-def test_a_switchover_without_gtid_requests_a_recovery(stage: Any) -> None:
+def test_a_switchover_without_gtid_requests_a_recovery(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     data = stage.tick("health")
@@ -108,7 +107,7 @@ def test_a_switchover_without_gtid_requests_a_recovery(stage: Any) -> None:
     assert data.asset_events[0].metadata["cdc/decision"].value == "Relaunch"
 
 
-def test_while_the_recovery_run_is_at_work_no_other_is_requested(stage: Any) -> None:
+def test_while_the_recovery_run_is_at_work_no_other_is_requested(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     (request,) = stage.tick("health").run_requests
@@ -118,7 +117,7 @@ def test_while_the_recovery_run_is_at_work_no_other_is_requested(stage: Any) -> 
     assert f"run {run_id[:8]} is at work" in data.skip_message
 
 
-def test_a_dead_run_is_followed_by_the_next_attempt(stage: Any) -> None:
+def test_a_dead_run_is_followed_by_the_next_attempt(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     (request,) = stage.tick("health").run_requests
@@ -128,7 +127,7 @@ def test_a_dead_run_is_followed_by_the_next_attempt(stage: Any) -> None:
     assert again.tags["cdc/recovery"] == "orders:2"
 
 
-def test_requests_keep_a_pause_between_them(stage: Any) -> None:
+def test_requests_keep_a_pause_between_them(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     (request,) = stage.tick("health").run_requests
@@ -138,7 +137,7 @@ def test_requests_keep_a_pause_between_them(stage: Any) -> None:
     assert "the next one comes after 3600 s" in data.skip_message
 
 
-def test_a_recovery_whose_worker_died_is_taken_up_again(stage: Any) -> None:
+def test_a_recovery_whose_worker_died_is_taken_up_again(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     (request,) = stage.tick("health").run_requests
@@ -151,7 +150,7 @@ def test_a_recovery_whose_worker_died_is_taken_up_again(stage: Any) -> None:
     assert stage.lab.target.lost(stage.lab.green, stage.lab.spec) == []
 
 
-def test_flink_that_does_not_answer_never_requests_a_recovery(stage: Any) -> None:
+def test_flink_that_does_not_answer_never_requests_a_recovery(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     stage.lab.engine.reachable = False
@@ -160,7 +159,7 @@ def test_flink_that_does_not_answer_never_requests_a_recovery(stage: Any) -> Non
     assert "unknown is not failed" in data.skip_message
 
 
-def test_a_blocked_recovery_is_not_requested_again(stage: Any) -> None:
+def test_a_blocked_recovery_is_not_requested_again(stage: Stage) -> None:
     stage.deploy(1)
     lab = stage.lab
     lab.switch_over(emit=False)
@@ -176,7 +175,7 @@ def test_a_blocked_recovery_is_not_requested_again(stage: Any) -> None:
     assert len(stage.tick("health", limits=AT_ONCE).run_requests) == 1
 
 
-def test_a_person_who_holds_automation_is_obeyed(stage: Any) -> None:
+def test_a_person_who_holds_automation_is_obeyed(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.ledger.set_intent("orders", "hold", "maintenance")
     stage.lab.switch_over()
@@ -185,7 +184,7 @@ def test_a_person_who_holds_automation_is_obeyed(stage: Any) -> None:
     assert "a person stopped automation" in data.skip_message
 
 
-def test_a_stream_that_is_being_deployed_is_not_recovered(stage: Any) -> None:
+def test_a_stream_that_is_being_deployed_is_not_recovered(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.engine.fail(stage.lab.engine.live[0], "disk full")
     stage.instance.create_run_for_job(
@@ -196,23 +195,23 @@ def test_a_stream_that_is_being_deployed_is_not_recovered(stage: Any) -> None:
     assert "at work on the stream" in data.skip_message
 
 
-def test_an_unset_variable_is_said_and_not_raised(stage: Any) -> None:
+def test_an_unset_variable_is_said_and_not_raised(stage: Stage) -> None:
     stage.access.problem = ConfigurationError("environment variable CDC_LEDGER_URL is not set")
     assert "CDC_LEDGER_URL is not set" in stage.tick("health").skip_message
 
 
-def test_a_ledger_that_does_not_answer_is_said_and_not_raised(stage: Any) -> None:
+def test_a_ledger_that_does_not_answer_is_said_and_not_raised(stage: Stage) -> None:
     stage.access.problem = LedgerUnreachable("the ledger is busy")
     assert "the ledger is busy" in stage.tick("health").skip_message
 
 
-def test_a_corrupt_ledger_turns_the_tick_red(stage: Any) -> None:
+def test_a_corrupt_ledger_turns_the_tick_red(stage: Stage) -> None:
     stage.access.problem = LedgerUnreadable("ledger.db is not a ledger")
     with pytest.raises(LedgerUnreadable):
         stage.tick("health")
 
 
-def test_a_silent_stall_is_reported_within_two_ticks(stage: Any) -> None:
+def test_a_silent_stall_is_reported_within_two_ticks(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("health")
     lab = stage.lab
@@ -225,7 +224,7 @@ def test_a_silent_stall_is_reported_within_two_ticks(stage: Any) -> None:
     assert len(data.run_requests) == 1
 
 
-def test_a_reason_whose_numbers_change_is_reported_once(stage: Any) -> None:
+def test_a_reason_whose_numbers_change_is_reported_once(stage: Stage) -> None:
     stage.deploy(1)
     lab = stage.lab
     lab.engine.on_disconnect = "stall"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import dagster as dg
 import pytest
@@ -11,24 +10,25 @@ import pytest
 from cdc_assets.dispatch import Limits
 from cdc_assets.errors import EventFeedError, EventFeedUnreachable, UnreadablePosition
 from cdc_assets.ports import EventRow
+from tests.surface.stage import Stage
 
 STREAM = dg.AssetKey(["orders", "stream"])
 
 
-def event(stage: Any, message: str, *, age: float = 0) -> None:
+def event(stage: Stage, message: str, *, age: float = 0) -> None:
     now = stage.lab.clock.now()
     date = now - timedelta(seconds=age)
     stage.lab.ledger.record_events([EventRow("orders", "db-instance", date, message, now)])
 
 
-def test_an_unreadable_cursor_stops_the_tick(stage: Any) -> None:
+def test_an_unreadable_cursor_stops_the_tick(stage: Stage) -> None:
     stage.cursors["rds"] = "[]"
     with pytest.raises(UnreadablePosition, match="cursor of its rds sensor"):
         stage.tick("rds")
 
 
 def test_a_deployment_that_appears_is_reported_on_the_stream_and_its_source_tables(
-    stage: Any,
+    stage: Stage,
 ) -> None:
     stage.deploy(1)
     data = stage.tick("rds")
@@ -38,7 +38,7 @@ def test_a_deployment_that_appears_is_reported_on_the_stream_and_its_source_tabl
     assert data.run_requests == []
 
 
-def test_a_second_tick_does_nothing(stage: Any) -> None:
+def test_a_second_tick_does_nothing(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("rds")
     data = stage.tick("rds")
@@ -46,7 +46,7 @@ def test_a_second_tick_does_nothing(stage: Any) -> None:
     assert data.run_requests == []
 
 
-def test_a_switchover_on_its_way_wakes_the_recovery(stage: Any) -> None:
+def test_a_switchover_on_its_way_wakes_the_recovery(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("rds")
     stage.lab.begin_switchover()
@@ -55,7 +55,7 @@ def test_a_switchover_on_its_way_wakes_the_recovery(stage: Any) -> None:
     assert request.tags["cdc/recovery"] == "orders:2"
 
 
-def test_a_recovery_that_is_awake_is_not_requested_twice(stage: Any) -> None:
+def test_a_recovery_that_is_awake_is_not_requested_twice(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.begin_switchover()
     (request,) = stage.tick("rds").run_requests
@@ -64,33 +64,33 @@ def test_a_recovery_that_is_awake_is_not_requested_twice(stage: Any) -> None:
     assert stage.tick("health").run_requests == []
 
 
-def test_a_switchover_that_ended_between_two_ticks_wakes_the_recovery(stage: Any) -> None:
+def test_a_switchover_that_ended_between_two_ticks_wakes_the_recovery(stage: Stage) -> None:
     stage.deploy(1)
     stage.tick("rds")
     stage.lab.switch_over()
     assert len(stage.tick("rds").run_requests) == 1
 
 
-def test_a_switchover_that_ended_before_the_first_tick_is_old_news(stage: Any) -> None:
+def test_a_switchover_that_ended_before_the_first_tick_is_old_news(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.feed.set_status("SWITCHOVER_COMPLETED")
     assert stage.tick("rds").run_requests == []
     assert stage.tick("rds").run_requests == []
 
 
-def test_a_stream_that_was_never_launched_is_not_recovered(stage: Any) -> None:
+def test_a_stream_that_was_never_launched_is_not_recovered(stage: Stage) -> None:
     stage.lab.begin_switchover()
     assert stage.tick("rds").run_requests == []
 
 
-def test_a_person_who_holds_automation_is_obeyed(stage: Any) -> None:
+def test_a_person_who_holds_automation_is_obeyed(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.ledger.set_intent("orders", "hold", "maintenance")
     stage.lab.begin_switchover()
     assert stage.tick("rds").run_requests == []
 
 
-def test_a_dead_worker_is_left_to_the_next_tick(stage: Any) -> None:
+def test_a_dead_worker_is_left_to_the_next_tick(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.begin_switchover()
     (request,) = stage.tick("rds").run_requests
@@ -100,7 +100,7 @@ def test_a_dead_worker_is_left_to_the_next_tick(stage: Any) -> None:
     assert again.run_key == "orders:2/2"
 
 
-def test_each_new_event_is_reported_once(stage: Any) -> None:
+def test_each_new_event_is_reported_once(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.feed.view = None
     event(stage, "Binary log coordinates")
@@ -116,17 +116,17 @@ def test_each_new_event_is_reported_once(stage: Any) -> None:
     assert "a late one" in late.description
 
 
-def test_rds_that_does_not_answer_is_said_and_not_raised(stage: Any) -> None:
+def test_rds_that_does_not_answer_is_said_and_not_raised(stage: Stage) -> None:
     stage.lab.feed.problem = EventFeedUnreachable("RDS does not answer")
     assert "RDS does not answer" in stage.tick("rds").skip_message
 
 
-def test_rds_that_refuses_the_account_turns_the_tick_red(stage: Any) -> None:
+def test_rds_that_refuses_the_account_turns_the_tick_red(stage: Stage) -> None:
     stage.lab.feed.problem = EventFeedError("not authorized to perform rds:DescribeEvents")
     with pytest.raises(EventFeedError):
         stage.tick("rds")
 
 
-def test_a_stream_without_rds_is_skipped(stage: Any) -> None:
+def test_a_stream_without_rds_is_skipped(stage: Stage) -> None:
     stage.lab.feed = None
     assert "has no RDS to watch" in stage.tick("rds").skip_message

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import dagster as dg
 
 from cdc_assets.errors import ConfigurationError, Superseded
+from tests.surface.stage import Stage, failure_of
 
 TARGET = dg.AssetKey(["target", "warehouse", "orders"])
 STREAM = dg.AssetKey(["orders", "stream"])
 
 
-def failure_of(result: Any) -> str:
-    (event,) = [event for event in result.all_events if event.is_step_failure]
-    return str(event.step_failure_data.user_failure_data.description)
-
-
-def steps(stage: Any) -> list[str]:
+def steps(stage: Stage) -> list[str]:
     records = stage.instance.fetch_observations(STREAM, limit=100).records
     found = [record.asset_observation.metadata.get("cdc/step") for record in records]
     return [value.value for value in reversed(found) if value is not None]
 
 
-def test_a_switchover_without_gtid_is_recovered_without_loss(stage: Any) -> None:
+def test_a_switchover_without_gtid_is_recovered_without_loss(stage: Stage) -> None:
     stage.deploy(1, 2)
     stage.lab.insert(3)
     stage.lab.switch_over()
@@ -32,7 +26,7 @@ def test_a_switchover_without_gtid_is_recovered_without_loss(stage: Any) -> None
     assert stage.lab.target.lost(stage.lab.green, stage.lab.spec) == []
 
 
-def test_each_step_is_reported_on_the_stream_asset(stage: Any) -> None:
+def test_each_step_is_reported_on_the_stream_asset(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     assert stage.recover().success
@@ -42,7 +36,7 @@ def test_each_step_is_reported_on_the_stream_asset(stage: Any) -> None:
     assert {"decided", "stopped", "drained", "reading", "reconciled"} <= set(told)
 
 
-def test_the_row_counts_after_it_are_reported_on_the_target_tables(stage: Any) -> None:
+def test_the_row_counts_after_it_are_reported_on_the_target_tables(stage: Stage) -> None:
     stage.deploy(1, 2)
     stage.lab.switch_over()
     assert stage.recover().success
@@ -55,7 +49,7 @@ def test_the_row_counts_after_it_are_reported_on_the_target_tables(stage: Any) -
     assert proved.asset_materialization.metadata["dagster/row_count"].value == 2
 
 
-def test_the_new_incarnation_is_a_materialization_of_the_stream(stage: Any) -> None:
+def test_the_new_incarnation_is_a_materialization_of_the_stream(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     assert stage.recover().success
@@ -66,7 +60,7 @@ def test_the_new_incarnation_is_a_materialization_of_the_stream(stage: Any) -> N
     assert metadata["cdc/recovery"].value == "orders:2"
 
 
-def test_what_blocks_it_is_one_line_without_a_trace(stage: Any) -> None:
+def test_what_blocks_it_is_one_line_without_a_trace(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over(emit=False)
     stage.lab.feed.emit_garbled("Binary log coordinates in green: ?")
@@ -75,29 +69,29 @@ def test_what_blocks_it_is_one_line_without_a_trace(stage: Any) -> None:
     assert "\n" not in said
 
 
-def test_a_stream_that_was_never_launched_is_refused(stage: Any) -> None:
+def test_a_stream_that_was_never_launched_is_refused(stage: Stage) -> None:
     assert "was never launched" in failure_of(stage.recover())
 
 
-def test_an_unset_variable_is_named(stage: Any) -> None:
+def test_an_unset_variable_is_named(stage: Stage) -> None:
     stage.access.problem = ConfigurationError("environment variable FLINK_REST_URL is not set")
     assert "FLINK_REST_URL is not set" in failure_of(stage.recover())
 
 
-def test_a_run_that_a_person_starts_is_known_to_the_sensors(stage: Any) -> None:
+def test_a_run_that_a_person_starts_is_known_to_the_sensors(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     result = stage.recover()
     assert stage.instance.get_run_by_id(result.run_id).tags["cdc/recovery"] == "orders:2"
 
 
-def test_a_healthy_stream_is_left_alone(stage: Any) -> None:
+def test_a_healthy_stream_is_left_alone(stage: Stage) -> None:
     stage.deploy(1)
     assert stage.recover().success
     assert len(stage.lab.ledger.incarnations("orders")) == 2
 
 
-def test_a_worker_that_was_taken_for_dead_ends_without_a_failure(stage: Any) -> None:
+def test_a_worker_that_was_taken_for_dead_ends_without_a_failure(stage: Stage) -> None:
     stage.deploy(1)
     stage.lab.switch_over()
     stage.lab.engine.fail_next("launch", error=Superseded("recovery orders:2: worker x took over"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from datetime import datetime, timezone
 from typing import Any
@@ -83,8 +84,6 @@ def test_a_damaged_cursor_is_refused_and_the_stream_named(damage: str) -> None:
     [("incarnation", "3"), ("reported_at", "yesterday"), ("reported_at", "2026-01-01T00:00:00")],
 )
 def test_a_cursor_with_a_value_of_another_kind_is_refused(field: str, value: str) -> None:
-    import json
-
     values = json.loads(HealthCursor().dump()) | {field: value}
     with pytest.raises(UnreadablePosition):
         HealthCursor.load(json.dumps(values), stream="shop")
@@ -154,7 +153,7 @@ def test_a_variable_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_value_out_of_range_is_named_without_the_secrets_beside_it() -> None:
     resource = MySqlResource(host="db", username="cdc", password="secret")
-    with pytest.raises(ConfigurationError, match="MySqlResource.read_timeout_seconds") as caught:
+    with pytest.raises(ConfigurationError, match=r"MySqlResource\.read_timeout_seconds") as caught:
         with_values(resource, read_timeout_seconds=-1.0)
     assert "secret" not in str(caught.value)
 
@@ -163,7 +162,9 @@ RESOURCES = [FlinkResource, LedgerResource, MySqlResource, MySqlTargetResource, 
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_every_setting_has_a_description_and_every_secret_is_kept_out_of_repr(kind: Any) -> None:
+def test_every_setting_has_a_description_and_every_secret_is_kept_out_of_repr(
+    kind: type[dg.ConfigurableResource[Any]],
+) -> None:
     for name, field in kind.model_fields.items():
         assert field.description, name
         if name in {"password", "url"}:
@@ -192,7 +193,7 @@ def test_a_run_gives_signs_of_life_until_it_ends() -> None:
 
 def test_the_last_sign_of_a_run_is_when_it_last_wrote(instance: dg.DagsterInstance) -> None:
     @dg.op
-    def speak(context) -> None:  # type: ignore[no-untyped-def] - Dagster reads the annotation
+    def speak(context) -> None:  # noqa: ANN001 - Dagster compares it as a class
         context.log.debug("at work")
 
     job = dg.GraphDefinition(name="job", node_defs=[speak]).to_job()

@@ -1,0 +1,287 @@
+"""Gather: asks source, green and target everything that `core.preflight` judges."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import pymysql
+
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.preflight import (
+    DEFAULT_RETENTION_HOURS,
+    Cascade,
+    PreflightFacts,
+    Role,
+    ServerFacts,
+    TargetFacts,
+)
+from cdc_assets.core.preflight_tables import carried_names
+from cdc_assets.core.row_sql import Statement, quote_name, table_name, text_of
+from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.errors import CdcError, ConfigurationError, SourceDenied, SourceError
+from cdc_assets.mysql.births import prepare_statements, read_birth
+from cdc_assets.mysql.client import MySqlSource, describe
+from cdc_assets.mysql.session import Session, open_session
+from cdc_assets.ports import Server
+
+# A look for zero dates reads the whole table; beyond this many rows it is left to a person.
+_PROBED_ROWS = 2_000_000
+_PROBE_SECONDS = 30.0
+_DATES = frozenset({"date", "datetime", "timestamp"})
+_CASCADE = re.compile(
+    r"CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY[^\n]*?"
+    r"(ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT))"
+)
+
+
+class TargetProbe(Protocol):
+    """What a preflight asks of a target; `targets.mysql.MySqlTarget` answers it."""
+
+    @property
+    def server(self) -> Server:
+        """Return where it is."""
+        ...
+
+    @property
+    def database(self) -> str:
+        """Return the database that holds the target tables."""
+        ...
+
+    def account(self) -> str:
+        """Return the account as the server names it."""
+        ...
+
+    def existing(self, names: Sequence[str]) -> Mapping[str, TableShape]:
+        """Return those of the tables that exist."""
+        ...
+
+    def unique_indexes(self, names: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Return unique indexes besides the primary key, by table."""
+        ...
+
+    def missing_privileges(self, shapes: Sequence[TableShape]) -> Mapping[str, tuple[str, ...]]:
+        """Return what the account may not do, by table."""
+        ...
+
+    def is_read_only(self) -> bool:
+        """Return whether it refuses writes."""
+        ...
+
+    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
+        """Return the statement that makes a target table for a source table."""
+        ...
+
+
+def gather(  # noqa: PLR0913 - what is asked about, named
+    source: MySqlSource,
+    spec: StreamSpec,
+    target: TargetProbe,
+    *,
+    green: Server | None = None,
+    green_group: str | None = None,
+    wanted_retention_hours: float = DEFAULT_RETENTION_HOURS,
+    server_time_zone: str = "UTC",
+) -> PreflightFacts:
+    """Ask everything; a server that does not answer is a fact, too.
+
+    Args:
+        source: The source, at its endpoint.
+        spec: The stream.
+        target: The target.
+        green: Green's own endpoint, where a deployment has one.
+        green_group: Apply status of green's parameter group, as RDS says it.
+        wanted_retention_hours: How long binlogs must be kept.
+        server_time_zone: What the stream is told of the server's time zone.
+
+    Raises:
+        ConfigurationError: The time zone does not exist.
+    """
+    facts = _server_facts(source, source.endpoint, "source", spec)
+    return PreflightFacts(
+        spec=spec,
+        source=facts,
+        target=_target_facts(target, spec, facts),
+        green=None if green is None else _server_facts(source, green, "green", spec),
+        green_group=green_group,
+        wanted_retention_hours=wanted_retention_hours,
+        wanted_offset_seconds=_offset_of(server_time_zone),
+    )
+
+
+def _offset_of(name: str) -> int:
+    try:
+        offset = datetime.now(timezone.utc).astimezone(ZoneInfo(name)).utcoffset()
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ConfigurationError(
+            "no such time zone", field="server_time_zone", value=name
+        ) from None
+    return round(offset.total_seconds()) if offset else 0
+
+
+def _server_facts(source: MySqlSource, server: Server, role: Role, spec: StreamSpec) -> ServerFacts:
+    nothing = ServerFacts(role, str(server))
+    try:
+        with open_session(source.login, server) as session:
+            facts = _asked(session, nothing, spec)
+        return replace(facts, **_looked_through(source, server, spec, facts))
+    except SourceDenied as error:
+        return replace(nothing, problem=error.message, is_denied=True)
+    except CdcError as error:
+        return replace(nothing, problem=error.message)
+
+
+def _asked(session: Session, facts: ServerFacts, spec: StreamSpec) -> ServerFacts:
+    variables = session.variables()
+    is_rds = "/rdsdbbin" in variables.get("basedir", "") or "aurora_version" in variables
+    shapes = describe(session, spec.tables)
+    may_select = {label: _may_select(session, shape) for label, shape in shapes.items()}
+    readable = [shapes[label] for label, may in may_select.items() if may]
+    replicas = session.rows_or_none(session.dialect.show_replicas)
+    end = session.rows_or_none(session.dialect.show_end)
+    return replace(
+        facts,
+        flavor=session.dialect.flavor,
+        version=session.dialect.version,
+        is_readable=session.dialect.is_readable_by_flink_cdc,
+        is_rds=is_rds,
+        account=_account(session),
+        variables=variables,
+        may_see_end=end is not None,
+        may_select=may_select,
+        retention_hours=_retention(session, variables, is_rds=is_rds),
+        replicas=None if replicas is None else tuple(int(text_of(row[0])) for row in replicas),
+        offset_seconds=_offset(session),
+        shapes=shapes,
+        cascades=tuple(each for shape in readable for each in _cascades(session, shape)),
+        # Last: the connection is spent by it.
+        may_dump=_may_dump(session, text_of(end[0][0])) if end else None,
+    )
+
+
+def _account(session: Session) -> str:
+    name = text_of(session.rows("SELECT CURRENT_USER()")[0][0])
+    user, _, host = name.rpartition("@")
+    return f"'{user}'@'{host}'"
+
+
+def _may_select(session: Session, shape: TableShape) -> bool:
+    statement = Statement(f"SELECT 1 FROM {table_name(shape.database, shape.name)} LIMIT 0")
+    return session.rows_or_none(statement) is not None
+
+
+def _may_dump(session: Session, file: str) -> bool:
+    try:
+        for statement in prepare_statements(session.dialect.flavor):
+            session.rows(statement)
+        read_birth(session.connection, file)
+    except pymysql.err.MySQLError as error:
+        if session.is_refusal(error):
+            return False
+        raise
+    return True
+
+
+def _offset(session: Session) -> int:
+    session.rows("SET SESSION time_zone = @@GLOBAL.time_zone")
+    row = session.rows("SELECT TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), NOW())")[0]
+    session.rows("SET SESSION time_zone = '+00:00'")
+    return int(text_of(row[0]) or 0)
+
+
+def _retention(session: Session, variables: Mapping[str, str], *, is_rds: bool) -> float | None:
+    """Return for how many hours binlogs are kept, None when not known, inf for ever."""
+    name = "binlog retention hours"
+    table = Statement("SELECT value FROM mysql.rds_configuration WHERE name = %s", (name,))
+    for statement in (table, "CALL mysql.rds_show_configuration"):
+        rows = session.rows_or_none(statement)
+        if rows:
+            value = rows[0][0] if statement is table else _named(rows, name)
+            return float(text_of(value) or 0)  # NULL: RDS keeps nothing
+    if is_rds:
+        return None  # RDS does not look at the server's own variables
+    seconds = float(variables.get("binlog_expire_logs_seconds", "0") or 0)
+    days = float(variables.get("expire_logs_days", "0") or 0)
+    found = max(seconds / 3600, days * 24)
+    return found or math.inf
+
+
+def _named(rows: Sequence[Sequence[object]], name: str) -> object:
+    return next((row[1] for row in rows if text_of(row[0]) == name), None)
+
+
+def _cascades(session: Session, shape: TableShape) -> Sequence[Cascade]:
+    # information_schema shows foreign keys only to accounts that may do more than SELECT.
+    rows = session.rows(f"SHOW CREATE TABLE {quote_name(shape.database)}.{quote_name(shape.name)}")
+    return [
+        Cascade(shape.label, match[1].replace("``", "`"), match[2])
+        for match in _CASCADE.finditer(text_of(rows[0][1]))
+    ]
+
+
+def _looked_through(
+    source: MySqlSource, server: Server, spec: StreamSpec, facts: ServerFacts
+) -> dict[str, tuple[str, ...]]:
+    found: list[str] = []
+    unprobed: list[str] = []
+    for table in spec.tables:
+        shape = facts.shapes.get(table.label)
+        if shape is None or not facts.may_select.get(table.label):
+            continue
+        names = [c.name for c in carried_names(spec, table, shape) if c.data_type in _DATES]
+        if not names:
+            continue
+        if shape.rows_estimate > _PROBED_ROWS:
+            unprobed.append(table.label)
+            continue
+        try:
+            found += _zero_dates(source, server, table, names)
+        except SourceError:
+            unprobed.append(table.label)
+    return {"zero_dates": tuple(found), "unprobed": tuple(unprobed)}
+
+
+def _zero_dates(
+    source: MySqlSource, server: Server, table: TableRef, names: Sequence[str]
+) -> Sequence[str]:
+    quoted = [quote_name(name).replace("%", "%%") for name in names]
+    looks = ", ".join(f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0)" for name in quoted)
+    statement = Statement(f"SELECT {looks} FROM {table_name(table.database, table.name)}")
+    with open_session(source.login, server, read_timeout_seconds=_PROBE_SECONDS) as session:
+        row = session.rows(statement)[0]
+    return [
+        f"{table.label}.{name}"
+        for name, value in zip(names, row, strict=True)
+        if text_of(value) == "1"
+    ]
+
+
+def _target_facts(target: TargetProbe, spec: StreamSpec, source: ServerFacts) -> TargetFacts:
+    nothing = TargetFacts(str(target.server), target.database)
+    try:
+        shapes = target.existing(spec.target_names)
+        facts = replace(
+            nothing,
+            is_read_only=target.is_read_only(),
+            shapes=shapes,
+            unique_indexes=target.unique_indexes(spec.target_names),
+            missing_privileges=target.missing_privileges(tuple(shapes.values())),
+            account=target.account(),
+        )
+    except CdcError as error:
+        return replace(nothing, problem=error.message)
+    statements = {
+        table.target_name: target.create_statement(
+            shape,
+            table.target_name,
+            exclude=[c.name for c in shape.columns if c not in carried_names(spec, table, shape)],
+        )
+        for table in spec.copied
+        if (shape := source.shapes.get(table.label)) is not None
+    }
+    return replace(facts, create_statements=statements)
