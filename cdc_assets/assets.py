@@ -15,8 +15,14 @@ from cdc_assets.metadata import WORK_TAG, CdcMetadata, positions_text, row_count
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.snapshot import Progress, SnapshotResult, snapshot
 from cdc_assets.ports import ReconciliationRow
-from cdc_assets.preflight import require_ready
-from cdc_assets.reports import columns_of, count_evaluation, count_event, counted, failure
+from cdc_assets.reports import (
+    columns_of,
+    count_evaluation,
+    count_event,
+    counted,
+    failure,
+    require_ready,
+)
 from cdc_assets.translator import StreamGraph, TargetAsset, spec_with
 from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
 

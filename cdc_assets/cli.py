@@ -209,12 +209,12 @@ def preflight(definitions: Path, stream: str) -> None:
     from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
     from cdc_assets.errors import PreflightFailed  # noqa: PLC0415 - beside it
 
-    findings = stream_of(definitions, stream).connect().preflight()
-    for finding in findings:
-        click.echo(f"{finding.level}: {' '.join(finding.text.split())}")
-        if finding.statement:
-            click.echo(f"    {finding.statement}")
-    errors = sum(finding.level == "error" for finding in findings)
+    faults = stream_of(definitions, stream).connect().preflight()
+    for fault in faults:
+        click.echo(f"{fault.severity}: {' '.join(fault.text.split())}")
+        for line in fault.fix.splitlines():
+            click.echo(f"    {line}")
+    errors = sum(fault.severity == "error" for fault in faults)
     if errors:
         raise PreflightFailed(f"stream {stream!r} is not ready: {errors} of the above stop it")
     click.echo(f"stream {stream} is ready")

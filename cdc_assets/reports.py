@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
+from cdc_assets.core.preflight import Fault
 from cdc_assets.core.recovery import Decision, Hold, Relaunch, Resume
-from cdc_assets.errors import CdcError
+from cdc_assets.errors import CdcError, PreflightFailed
 from cdc_assets.metadata import (
     CdcMetadata,
     column_lineage,
@@ -33,6 +34,32 @@ def failure(error: CdcError, *, metadata: CdcMetadata | None = None) -> dg.Failu
         metadata=(metadata or CdcMetadata()).to_metadata(),
         allow_retries=False,
     )
+
+
+def told(fault: Fault) -> str:
+    """Return a fault of a preflight and what mends it, in one line."""
+    text = f"{fault.text}; mend it with: {fault.fix}" if fault.fix else fault.text
+    return " ".join(text.split())
+
+
+def require_ready(stream: str, faults: Sequence[Fault]) -> tuple[str, ...]:
+    """Return the warnings of a preflight, or refuse the launch.
+
+    Args:
+        stream: Name.
+        faults: Of one preflight.
+
+    Raises:
+        PreflightFailed: With every error and what mends it.
+    """
+    errors = [told(fault) for fault in faults if fault.severity == "error"]
+    if errors:
+        numbered = " ".join(f"({number}) {text}" for number, text in enumerate(errors, 1))
+        raise PreflightFailed(
+            f"stream {stream!r} is not ready, nothing was started: {numbered}",
+            hint=f"Look again with 'cdc-assets preflight {stream}'",
+        )
+    return tuple(told(fault) for fault in faults if fault.severity == "warning")
 
 
 @dataclass(frozen=True)

@@ -7,19 +7,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from cdc_assets.core.preflight import Fault
+from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.environment import R, require_set, resolved, with_values
+from cdc_assets.errors import EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
+from cdc_assets.mysql.client import MySqlSource
+from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
 from cdc_assets.ports import Server
-from cdc_assets.preflight import Finding
+from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
+from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import MySqlTargetResource
 
 
@@ -39,7 +45,7 @@ class StreamConnection:
     """
 
     runtime: StreamRuntime
-    preflight: Callable[[], Sequence[Finding]]
+    preflight: Callable[[], Sequence[Fault]]
     flink_url: str = ""
 
     def job_url(self, job_id: str) -> str | None:
@@ -140,19 +146,59 @@ class StreamWiring:
             render=StreamRenderer(_readers(source), _writer(target)),
             clock=clock,
         )
+        # The database's real name follows the environment; the asset keys do not.
+        spec = replace(self.spec, target_database=target.database)
+        feed = None if parts.rds is None else parts.rds.get_client(ledger=ledger, clock=clock)
         runtime = StreamRuntime(
-            # The database's real name follows the environment; the asset keys do not.
-            spec=replace(self.spec, target_database=target.database),
+            spec=spec,
             engine=engine,
             source=reader,
             target=writer,
             ledger=ledger,
             clock=clock,
-            feed=None if parts.rds is None else parts.rds.get_client(ledger=ledger, clock=clock),
+            feed=feed,
             policy=self.policy,
             budgets=self.budgets,
         )
-        return StreamConnection(runtime, lambda: (), flink.rest_url)
+        checks = _Preflight(spec, reader, writer, feed, source.time_zone)
+        return StreamConnection(runtime, checks, flink.rest_url)
+
+
+@dataclass(frozen=True)
+class _Preflight:
+    """Asks source, green and target whether the stream may be launched."""
+
+    spec: StreamSpec
+    source: MySqlSource
+    target: MySqlTarget
+    feed: RdsFeed | None
+    time_zone: str
+
+    def __call__(self) -> Sequence[Fault]:
+        """Return every fault; an RDS that does not answer is one, and stops nothing."""
+        green, group, silent = None, None, []
+        try:
+            green, group = self._green()
+        except EventFeedError as error:
+            silent = [Fault("rds", str(error), "an answer", "Look at the access", "warning")]
+        facts = gather(
+            self.source,
+            self.spec,
+            self.target,
+            green=green,
+            green_group=group,
+            server_time_zone=self.time_zone,
+        )
+        return [*judge(facts), *silent]
+
+    def _green(self) -> tuple[Server | None, str | None]:
+        """Return green's own endpoint and the state of its parameter group, if there is one."""
+        deployment = self.feed.deployment() if self.feed is not None else None
+        if self.feed is None or deployment is None or not deployment.green_name:
+            return None, None
+        found = self.feed.instance(deployment.green_name)
+        group = self.feed.parameter_group_status(deployment.green_name)
+        return (found[0] if found is not None else None), group
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cdc_assets.core.columns import Column
+from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.errors import UnsupportedType
 
 _TYPE = re.compile(
@@ -116,6 +116,12 @@ def carried(table: str, column: Column, *, is_key: bool = False) -> Carried:
     if is_key and kind.base in {"date", "datetime"}:
         sink, expression = source, "{}"
     return Carried(column, source, sink, expression)
+
+
+def is_integer_key(shape: TableShape, name: str) -> bool:
+    """Return whether a column is an integer, by which a snapshot is cut safely."""
+    column = shape.column(name)
+    return column is not None and MySqlType.parse(column).base in INT_BITS
 
 
 def natural_type(table: str, column: Column) -> str:

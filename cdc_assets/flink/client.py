@@ -25,6 +25,7 @@ from cdc_assets.flink.models import (
     job_facts,
     job_status,
     job_summary,
+    payloads,
 )
 from cdc_assets.flink.polling import SystemClock, poll
 from cdc_assets.flink.rest import JobApi, checked_id

@@ -108,9 +108,8 @@ def _newest(checkpoints: Path, savepoints: Path) -> tuple[Path, CheckpointState]
     best: tuple[Path, CheckpointState] | None = None
     for path in sorted(found, key=_number, reverse=True):
         # Checkpoint folders carry their number: only the newest of them needs reading.
-        if path.name.startswith("chk-") and best is not None:
-            if _number(path) <= best[1].checkpoint_id:
-                continue
+        if path.name.startswith("chk-") and best and _number(path) <= best[1].checkpoint_id:
+            continue
         try:
             state = read_checkpoint(path)
         except CheckpointUnreadable:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pymysql
 
@@ -91,18 +91,9 @@ class Stage:
 
     def rds(self) -> RDSClient:
         """Return a client of the RDS API stand-in."""
-        import boto3
-        from botocore.config import Config
+        from cdc_assets.lab.switchover_call import rds_client
 
-        settings = environment(self.state)
-        return boto3.client(
-            "rds",
-            endpoint_url=settings["CDC_RDS_ENDPOINT_URL"],
-            region_name=settings["AWS_REGION"],
-            aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
-            config=Config(connect_timeout=2, read_timeout=30, retries={"max_attempts": 2}),
-        )
+        return rds_client(environment(self.state)["CDC_RDS_ENDPOINT_URL"])
 
     def available_deployment(self) -> str:
         """Return the id of the deployment that can be switched over.
@@ -254,8 +245,9 @@ def line_of(step: StepRow) -> str:
 def _short(value: object) -> str:
     if isinstance(value, str) and value.startswith("/"):
         return ".../" + "/".join(value.split("/")[-2:])
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return "; ".join(_short(item) for item in value) or "none"
+    if isinstance(value, (list, tuple)):
+        items = cast("Sequence[object]", value)
+        return "; ".join(_short(item) for item in items) or "none"
     return str(value)
 
 

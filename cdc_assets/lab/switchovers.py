@@ -175,13 +175,12 @@ def plan(count: int) -> list[tuple[ServerKind, str]]:
         [('mariadb', 'none'), ('mariadb', 'jobmanager'), ('mysql', 'none'), ('mysql', 'jobmanager')]
     """
     half = (count + 1) // 2
-    sources: list[ServerKind] = ["mariadb"] * half + ["mysql"] * (count - half)
-    found: list[tuple[ServerKind, str]] = []
-    for index, source in enumerate(sources):
-        turn = index if source == "mariadb" else index - half
-        fault = FAULTS[(turn // 2) % len(FAULTS)] if turn % 2 else "none"
-        found.append((source, fault))
-    return found
+    return _turns("mariadb", half) + _turns("mysql", count - half)
+
+
+def _turns(source: ServerKind, count: int) -> list[tuple[ServerKind, str]]:
+    faults = [FAULTS[(turn // 2) % len(FAULTS)] if turn % 2 else "none" for turn in range(count)]
+    return [(source, fault) for fault in faults]
 
 
 def run_rounds(

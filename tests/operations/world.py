@@ -91,8 +91,7 @@ class World:
         if repeated is not None:
             assert self.lab.target.repeated == repeated
         if self.lab.stateful:
-            counts = [
-                job.counts for job in self.lab.engine.jobs.values() if job.state == "RUNNING"
-            ][0]
+            jobs = self.lab.engine.jobs.values()
+            counts = next(job.counts for job in jobs if job.state == "RUNNING")
             rows = len(server.tables["shop.orders"])
             assert all(count == rows for count in counts.values()), (counts, rows)

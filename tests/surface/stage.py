@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from cdc_assets.core.preflight import Fault
 from cdc_assets.definitions_builder import Surface, definitions_of
 from cdc_assets.dispatch import Limits
 from cdc_assets.errors import CdcError
@@ -15,7 +16,6 @@ from cdc_assets.jobs import build_recovery_job
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.snapshot import snapshot
-from cdc_assets.preflight import Finding
 from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
 from cdc_assets.testing import BlueGreen
 from cdc_assets.translator import StreamGraph
@@ -39,7 +39,7 @@ class FakeAccess:
     def __init__(self, lab: BlueGreen) -> None:
         self.lab = lab
         self.spec = lab.spec
-        self.findings: list[Finding] = []
+        self.findings: list[Fault] = []
         self.problem: CdcError | None = None
         self.connections = 0
 

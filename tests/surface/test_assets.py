@@ -6,7 +6,7 @@ from typing import Any
 
 import dagster as dg
 
-from cdc_assets.preflight import Finding
+from cdc_assets.core.preflight import Fault
 from tests.surface.stage import Stage, failure_of
 
 TARGET = dg.AssetKey(["target", "warehouse", "orders"])
@@ -106,14 +106,14 @@ def test_a_stream_that_runs_is_left_alone(stage: Stage) -> None:
 
 def test_a_preflight_error_stops_the_launch_and_names_every_fault(stage: Stage) -> None:
     stage.access.findings = [
-        Finding("error", "binlog_format is STATEMENT", "SET GLOBAL binlog_format = 'ROW'"),
-        Finding("error", "table shop.orders has no primary key"),
-        Finding("warning", "retention is 1 h"),
+        Fault("source.binlog_format", "STATEMENT", "ROW", "SET GLOBAL binlog_format = 'ROW'"),
+        Fault("shop.orders", "no primary key", "one", "Add one"),
+        Fault("source.retention", "1 h", "24 h", "", "warning"),
     ]
     said = failure_of(stage.materialize("snapshot"))
     assert "nothing was started" in said
     assert "SET GLOBAL binlog_format = 'ROW'" in said
-    assert "(2) table shop.orders has no primary key" in said
+    assert "(2) shop.orders: found no primary key" in said
     assert "retention" not in said
     assert "\n" not in said
     assert stage.lab.engine.jobs == {}
@@ -122,7 +122,7 @@ def test_a_preflight_error_stops_the_launch_and_names_every_fault(stage: Stage) 
 
 def test_a_preflight_warning_stops_nothing(stage: Stage) -> None:
     stage.lab.insert(1)
-    stage.access.findings = [Finding("warning", "retention is 1 h")]
+    stage.access.findings = [Fault("source.retention", "1 h", "24 h", "", "warning")]
     assert stage.materialize("snapshot").success
 
 

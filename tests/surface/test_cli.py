@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cdc_assets.cli import cli
+from cdc_assets.core.preflight import Fault
 from cdc_assets.errors import EngineUnreachable, SavepointFailed
-from cdc_assets.preflight import Finding
 from tests.surface.stage import Stage
 
 Run = Callable[..., Result]
@@ -155,17 +155,17 @@ def test_what_does_not_run_cannot_be_stopped(run: Run) -> None:
 
 def test_preflight_prints_each_fault_with_what_mends_it(run: Run, stage: Stage) -> None:
     stage.access.findings = [
-        Finding("error", "binlog_format is STATEMENT", "SET GLOBAL binlog_format = 'ROW'"),
-        Finding("warning", "retention is 1 h"),
+        Fault("source.binlog_format", "STATEMENT", "ROW", "SET GLOBAL binlog_format = 'ROW'"),
+        Fault("source.retention", "1 h", "24 h", "", "warning"),
     ]
     result = run("preflight", "orders")
     assert "    SET GLOBAL binlog_format = 'ROW'" in result.stdout
-    assert "warning: retention is 1 h" in result.stdout
+    assert "warning: source.retention: found 1 h" in result.stdout
     assert "1 of the above" in error_of(result, 2)
 
 
 def test_preflight_of_a_ready_stream_exits_with_0(run: Run, stage: Stage) -> None:
-    stage.access.findings = [Finding("warning", "retention is 1 h")]
+    stage.access.findings = [Fault("source.retention", "1 h", "24 h", "", "warning")]
     assert run("preflight", "orders").exit_code == 0
 
 
