@@ -57,6 +57,18 @@ def resolved(resource: R) -> R:
     Raises:
         ConfigurationError: A variable is unset, or its value does not fit.
     """
+    return _checked(type(resource), values_of(resource))
+
+
+def values_of(resource: AnyResource) -> dict[str, object]:
+    """Return the settings of a resource by field, each EnvVar replaced by its value.
+
+    Args:
+        resource: As it was written in the deployment.
+
+    Raises:
+        ConfigurationError: A variable is unset, or is not the number that it should be.
+    """
     require_set([resource])
     values: dict[str, object] = {}
     for name, field in type(resource).model_fields.items():
@@ -68,7 +80,7 @@ def resolved(resource: R) -> R:
             values[name] = _number(variable, text) if isinstance(value, _IntEnvVar) else text
         else:
             values[name] = cast("object", field.default)
-    return _checked(type(resource), values)
+    return values
 
 
 def with_values(resource: R, **values: object) -> R:

@@ -11,7 +11,7 @@ from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
-from cdc_assets.environment import R, require_set, resolved, with_values
+from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
@@ -121,21 +121,20 @@ class StreamWiring:
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
         """Return the connected stream; nothing is opened before the first use."""
         given = (self.source, self.target, self.flink, self.ledger, self.rds)
-        require_set([part for part in given if part is not None])
-        parts = _Parts(
-            source=_patient(resolved(self.source), patience_seconds),
-            target=_patient(resolved(self.target), patience_seconds),
-            flink=_patient(resolved(self.flink), patience_seconds),
-            ledger=_patient(resolved(self.ledger), patience_seconds),
-            rds=None if self.rds is None else _patient(resolved(self.rds), patience_seconds),
-        )
-        return self._kept.get(parts.settings(), lambda: self._connected(parts))
+        resources = [part for part in given if part is not None]
+        require_set(resources)
+        # A changed environment makes another connection.
+        values = [tuple(values_of(part).values()) for part in resources]
+        return self._kept.get((patience_seconds, *values), lambda: self._made(patience_seconds))
 
-    def _connected(self, parts: _Parts) -> StreamConnection:
-        source, target, flink = parts.source, parts.target, parts.flink
+    def _made(self, patience_seconds: float | None) -> StreamConnection:
+        source = _patient(resolved(self.source), patience_seconds)
+        target = _patient(resolved(self.target), patience_seconds)
+        flink = _patient(resolved(self.flink), patience_seconds)
         if self.shares_account:
             source = with_values(source, shared_account=True)
-        clock, ledger = SystemClock(), parts.ledger.get_client()
+        clock = SystemClock()
+        ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
         engine = FlinkEngine(
             client=flink.get_client(),
@@ -148,7 +147,10 @@ class StreamWiring:
         )
         # The database's real name follows the environment; the asset keys do not.
         spec = replace(self.spec, target_database=target.database)
-        feed = None if parts.rds is None else parts.rds.get_client(ledger=ledger, clock=clock)
+        feed = None
+        if self.rds is not None:
+            rds = _patient(resolved(self.rds), patience_seconds)
+            feed = rds.get_client(ledger=ledger, clock=clock)
         runtime = StreamRuntime(
             spec=spec,
             engine=engine,
@@ -199,27 +201,6 @@ class _Preflight:
         found = self.feed.instance(deployment.green_name)
         group = self.feed.parameter_group_status(deployment.green_name)
         return (found[0] if found is not None else None), group
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """The resources with every variable read."""
-
-    source: MySqlResource
-    target: MySqlTargetResource
-    flink: FlinkResource
-    ledger: LedgerResource
-    rds: RdsResource | None
-
-    def settings(self) -> tuple[object, ...]:
-        """Return every value: a changed environment makes another connection."""
-        parts = (self.source, self.target, self.flink, self.ledger, self.rds)
-        return tuple(
-            getattr(part, name)
-            for part in parts
-            if part is not None
-            for name in type(part).model_fields
-        )
 
 
 def _patient(resource: R, seconds: float | None) -> R:
