@@ -204,14 +204,18 @@ class Stage:
 
 
 class TimeLine(threading.Thread):
-    """Tells the recorded steps of all recoveries as they appear in the ledger."""
+    """Tells the steps of all recoveries as they appear in the ledger from now on."""
 
     def __init__(self, stage: Stage, tell: Callable[[str], None]) -> None:
         super().__init__(name="time-line", daemon=True)
         self._stage = stage
         self._tell = tell
         self._halt = threading.Event()
-        self._seen: set[tuple[str, str, int]] = set()
+        self._seen = {
+            (step.stream, step.recovery, step.seq)
+            for stream in STREAMS
+            for step in stage.ledger.steps(stream)
+        }
 
     def stop(self) -> None:
         """Tell what is left, and end."""
