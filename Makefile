@@ -31,7 +31,7 @@ unit: $(READY)
 	$(BIN)/python -m pytest -m "not integration"
 
 integration: $(READY)
-	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration
+	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
 
 switchovers: $(READY)
 	$(BIN)/cdc-assets switchovers $(N)

@@ -8,7 +8,7 @@ import dagster as dg
 
 from cdc_assets.errors import CdcError
 from cdc_assets.operations.launch import newest
-from cdc_assets.operations.look import look_twice
+from cdc_assets.operations.look import look_twice, recovery_at_work
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.reports import (
@@ -128,9 +128,10 @@ def build_health_check(graph: StreamGraph) -> dg.AssetChecksDefinition:
         try:
             connection = access.connect()
             seen, decision = look_twice(connection.runtime)
+            at_work = recovery_at_work(connection.runtime)
         except CdcError as error:
             raise failure(error) from None
-        found = health_of(decision)
+        found = health_of(decision, at_work=at_work)
         return dg.AssetCheckResult(
             passed=found.passed,
             severity=found.severity,

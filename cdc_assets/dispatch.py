@@ -13,11 +13,11 @@ from cdc_assets.core.recoveries import Recovery
 from cdc_assets.core.recovery import Decision, Relaunch, Resume
 from cdc_assets.heartbeat import last_sign
 from cdc_assets.metadata import RECOVERY_TAG, STREAM_TAG, WORK_TAG
+from cdc_assets.operations.look import BLOCKED
 from cdc_assets.operations.recover import open_recovery
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import StepRow
 
-BLOCKED = "blocked"
 NOTHING_TO_DO = "nothing to recover"
 _ENDED = {
     dg.DagsterRunStatus.SUCCESS,

@@ -462,7 +462,7 @@ class Ledger(Protocol):
         """Return all incarnations, oldest first."""
         ...
 
-    def record_positions(self, rows: Sequence[PositionRow]) -> int:
+    def record_positions(self, rows: Sequence[PositionRow], /) -> int:
         """Append positions that are not there yet; return how many were new."""
         ...
 
@@ -494,7 +494,7 @@ class Ledger(Protocol):
         """Return the newest verdicts, newest first."""
         ...
 
-    def record_events(self, rows: Sequence[EventRow]) -> tuple[EventRow, ...]:
+    def record_events(self, rows: Sequence[EventRow], /) -> tuple[EventRow, ...]:
         """Append events that were not seen before; return those."""
         ...
 
@@ -525,4 +525,3 @@ class Ledger(Protocol):
     def intent(self, stream: str) -> tuple[Intent, str]:
         """Return the newest intent and its reason; `run` when there is none."""
         ...
-

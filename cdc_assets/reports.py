@@ -84,9 +84,18 @@ class Health:
         return f"{self.kind}: {re.sub(r'[0-9]+', '#', self.text)}"
 
 
-def health_of(decision: Decision) -> Health:
-    """Translate a decision."""
+def health_of(decision: Decision, *, at_work: str = "") -> Health:
+    """Translate a decision.
+
+    Args:
+        decision: What would be decided now.
+        at_work: Id of the recovery that is being carried out.
+    """
     kind = type(decision).__name__
+    if at_work:
+        passed = isinstance(decision, Hold) and decision.healthy
+        text = f"recovery {at_work} is at work; now: {decision.reason}"
+        return Health(kind, passed, dg.AssetCheckSeverity.WARN, text)
     if isinstance(decision, Hold):
         severity = dg.AssetCheckSeverity.WARN
         return Health(kind, decision.healthy, severity, decision.reason)

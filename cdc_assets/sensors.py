@@ -16,9 +16,10 @@ from cdc_assets.deadline import DeadlinePassed, within
 from cdc_assets.dispatch import NOTHING_TO_DO, Limits, request_recovery
 from cdc_assets.errors import CdcError, ConfigurationError
 from cdc_assets.metadata import STREAM_TAG, CdcMetadata
+from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.observe import Memory, Seen, observe
 from cdc_assets.ports import EventRow
-from cdc_assets.reports import health_evaluation, health_of, stream_metadata
+from cdc_assets.reports import Health, health_evaluation, health_of, stream_metadata
 from cdc_assets.translator import StreamGraph
 from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
 
@@ -29,7 +30,7 @@ _FIRST_EVENTS = timedelta(hours=1)
 _LATE_EVENTS = timedelta(days=1)  # RDS delivers events late and out of order
 
 Event: TypeAlias = dg.AssetObservation | dg.AssetMaterialization | dg.AssetCheckEvaluation
-Look: TypeAlias = tuple[StreamConnection, Seen, Decision]
+Look: TypeAlias = tuple[StreamConnection, Seen, Decision, Health]
 News: TypeAlias = tuple[DeploymentView | None, Sequence[EventRow]]
 T = TypeVar("T")
 
@@ -70,8 +71,7 @@ def build_stream_health_sensor(
         found = _guarded(lambda: _look(access, before.memory))
         if isinstance(found, dg.SkipReason):
             return found
-        connection, seen, decision = found
-        health = health_of(decision)
+        connection, seen, decision, health = found
         if seen.observation.incarnation is None:
             return dg.SkipReason(f"stream {stream!r}: {health.text}")
         events, after = _report(graph, found, before, heartbeat_seconds)
@@ -139,7 +139,7 @@ def build_rds_event_sensor(
         found = _guarded(lambda: _look(access, Memory()))
         if isinstance(found, dg.SkipReason):
             return found
-        connection, seen, decision = found
+        connection, seen, decision, _ = found
         request = request_recovery(
             context.instance,
             connection.runtime,
@@ -189,15 +189,20 @@ def _guarded(call: Callable[[], T]) -> T | dg.SkipReason:
 def _look(access: StreamAccess, memory: Memory) -> Look:
     connection = access.connect(patience_seconds=PATIENCE_SECONDS)
     seen = observe(connection.runtime, memory)
-    return connection, seen, decide(seen.observation, connection.runtime.policy)
+    decision = decide(seen.observation, connection.runtime.policy)
+    return (
+        connection,
+        seen,
+        decision,
+        health_of(decision, at_work=recovery_at_work(connection.runtime)),
+    )
 
 
 def _report(
     graph: StreamGraph, look: Look, before: HealthCursor, heartbeat_seconds: float
 ) -> tuple[list[Event], HealthCursor]:
     """Return what to report now, and the cursor after it."""
-    connection, seen, decision = look
-    health = health_of(decision)
+    connection, seen, _, health = look
     now = connection.runtime.clock.now()
     incarnation = seen.observation.incarnation
     number = incarnation.number if incarnation else 0

@@ -48,7 +48,7 @@ def explain(
         reason=decision.reason,
         healthy=isinstance(decision, Hold) and decision.healthy,
         facts=tuple(_facts(seen, recovery, done)),
-        steps=_steps(seen, decision),
+        steps=_going_on(recovery, done) or _steps(seen, decision),
     )
 
 
@@ -103,6 +103,13 @@ def _server(view: ServerView) -> str:
 
 def _address(view: ServerView) -> str:
     return f"{view.host}:{view.port}" if view.host else "unknown"
+
+
+def _going_on(recovery: Recovery | None, done: Sequence[str]) -> tuple[str, ...]:
+    """An open recovery is carried to its end, whatever would be decided now."""
+    if recovery is None or not recovery.is_open or not done or done[-1] == "blocked":
+        return ()
+    return (f"recovery {recovery.recovery_id} goes on after its step {done[-1]!r}",)
 
 
 def _steps(seen: Observation, decision: Decision) -> tuple[str, ...]:

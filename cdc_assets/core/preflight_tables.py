@@ -16,8 +16,12 @@ from cdc_assets.core.preflight import (
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.type_fit import misfit
-from cdc_assets.core.types import carried, natural_type, target_column
+from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column
 from cdc_assets.errors import UnsupportedType
+
+
+# A table up to this size is one chunk (scan.incremental.snapshot.chunk.size).
+CHUNK_ROWS = 8096
 
 
 def judge(facts: PreflightFacts) -> tuple[Fault, ...]:
@@ -85,6 +89,14 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             "no primary key",
             "a primary key",
             f"ALTER TABLE {_label(shape.label)} ADD PRIMARY KEY (<columns>);",
+        )
+    elif spec.stateful and not any(is_integer_key(shape, name) for name in shape.primary_key):
+        yield Fault(
+            shape.label,
+            "a primary key without an integer column, read by a query",
+            "an integer in the key: the snapshot finds changed rows in its chunks by it only",
+            f"Write nothing to {shape.label} during the snapshot, or leave the queries out",
+            "error" if shape.rows_estimate > CHUNK_ROWS else "warning",
         )
     names = {column.name for column in carried_names(spec, table, shape)}
     for name in shape.primary_key:

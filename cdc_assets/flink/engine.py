@@ -70,7 +70,7 @@ class FlinkEngine:
         clock: Time.
     """
 
-    def __init__(  # noqa: PLR0913 - the parts of one adapter, named
+    def __init__(
         self,
         *,
         client: FlinkClient,

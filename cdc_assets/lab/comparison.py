@@ -91,8 +91,8 @@ def row_writes(info: str, tables: tuple[str, ...]) -> tuple[str, ...]:
     batch are the same writes, so they are taken apart.
 
     Example:
-        >>> row_writes("use `t`; INSERT INTO `orders`(`id`) VALUES (1),('a),(') ON DUP", ("orders",))
-        ("orders (1)", "orders ('a),(')")
+        >>> row_writes("use `t`; INSERT INTO `orders`(`id`) VALUES (1),('),(') ON", ("orders",))
+        ('orders (1)', "orders ('),(')")
     """
     _, _, statement = info.partition("; ") if info.startswith("use ") else ("", "", info)
     table = next((name for name in tables if f"`{name}`" in statement[:200]), None)

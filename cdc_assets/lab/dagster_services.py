@@ -22,6 +22,8 @@ WEBSERVER = "dagster"
 DAEMON = "dagster-daemon"
 
 _INSTANCE = {
+    # No questions to the person who opens the UI.
+    "nux": {"enabled": False},
     "telemetry": {"enabled": False},
     # Runs start at once, not through the queue that the daemon reads every few seconds.
     "run_coordinator": {

@@ -19,6 +19,7 @@ from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state
 from cdc_assets.lab.state import LabState
+from cdc_assets.lab.switchover_call import rds_client
 from cdc_assets.lab.workload import Login, Writer
 from cdc_assets.ledger.client import SqlLedger
 from cdc_assets.ports import StepRow
@@ -91,8 +92,6 @@ class Stage:
 
     def rds(self) -> RDSClient:
         """Return a client of the RDS API stand-in."""
-        from cdc_assets.lab.switchover_call import rds_client
-
         return rds_client(environment(self.state)["CDC_RDS_ENDPOINT_URL"])
 
     def available_deployment(self) -> str:
@@ -119,9 +118,7 @@ class Stage:
             BlueGreenDeploymentIdentifier=deployment, SwitchoverTimeout=300
         )
         while time.monotonic() - began < budget_seconds:
-            reply = client.describe_blue_green_deployments(
-                BlueGreenDeploymentIdentifier=deployment
-            )
+            reply = client.describe_blue_green_deployments(BlueGreenDeploymentIdentifier=deployment)
             status = reply["BlueGreenDeployments"][0].get("Status")
             if status == "SWITCHOVER_COMPLETED":
                 return Switched(began, time.monotonic())

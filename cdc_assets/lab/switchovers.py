@@ -188,7 +188,7 @@ def run_rounds(
 ) -> list[Round]:
     """Run the rounds, on one lab per kind of source."""
     rounds: list[Round] = []
-    wanted = [(source, fault) for source, fault in plan(count) if only in {None, source}]
+    wanted = [each for each in plan(count) if only is None or only == each[0]]
     proof: Proof | None = None
     last: ServerKind | None = None
     for number, (source, fault) in enumerate(wanted, start=1):

@@ -1,12 +1,30 @@
-"""look_twice: one answer for a person who asks now, without the memory that a sensor has."""
+"""Look: what a person is told who asks now, without the memory that a sensor has."""
 
 from __future__ import annotations
 
 from cdc_assets.core.recovery import Decision, decide
 from cdc_assets.operations.observe import Memory, Seen, observe
+from cdc_assets.operations.recover import open_recovery
 from cdc_assets.operations.runtime import StreamRuntime
 
+BLOCKED = "blocked"
 _MARGIN_SECONDS = 0.5
+
+
+def recovery_at_work(rt: StreamRuntime) -> str:
+    """Return the id of the recovery that is open and not blocked, empty without one.
+
+    Until it is closed, what would be decided afresh is of no use to a person: the newest
+    incarnation may be one that only drains old blue, or one that is not launched yet.
+
+    Args:
+        rt: The stream.
+    """
+    found = open_recovery(rt)
+    if found is None or not found.is_open:
+        return ""
+    steps = rt.ledger.steps(rt.name, found.recovery_id)
+    return "" if steps[-1].step == BLOCKED else found.recovery_id
 
 
 def look_twice(rt: StreamRuntime) -> tuple[Seen, Decision]:

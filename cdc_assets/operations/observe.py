@@ -61,9 +61,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
     row = newest(rt)
     if row is None:
         nowhere = ServerView(rt.source.endpoint.host, rt.source.endpoint.port)
-        empty = Observation(
-            rt.name, rt.spec.stateful, None, JobView("UNKNOWN"), None, (), nowhere
-        )
+        empty = Observation(rt.name, rt.spec.stateful, None, JobView("UNKNOWN"), None, (), nowhere)
         return Seen(empty, Memory(), None)
     job = rt.engine.job(row.job_id)
     state, positions, problem = _state(rt, row)
@@ -146,13 +144,9 @@ def _remember(
     endpoint = servers[0]
     readers = sum(server.readers or 0 for server in servers)
     unread = view.state == "RUNNING" and endpoint.readers is not None and readers == 0
-    text = " ".join(
-        f"{p.coordinates}+{p.skip_events}.{p.skip_rows}" for p in positions
-    )
+    text = " ".join(f"{p.coordinates}+{p.skip_events}.{p.skip_rows}" for p in positions)
     if text != memory.position:
-        memory = replace(
-            memory, position=text, position_since=now, end=str(endpoint.end or "")
-        )
+        memory = replace(memory, position=text, position_since=now, end=str(endpoint.end or ""))
     since = (memory.unread_since or now) if unread else None
     return replace(memory, unread_since=since)
 

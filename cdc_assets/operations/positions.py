@@ -27,9 +27,7 @@ def positions_of(
     return tuple(_position(split, identity, birth) for split in state.splits)
 
 
-def _position(
-    split: SplitPosition, identity: SourceIdentity, birth: FileBirth | None
-) -> Position:
+def _position(split: SplitPosition, identity: SourceIdentity, birth: FileBirth | None) -> Position:
     return Position(
         coordinates=Coordinates(split.file, split.pos),
         identity=identity,
@@ -66,21 +64,21 @@ def record_state(
     for split in state.splits:
         if split.file not in births:
             births[split.file] = _birth(rt, row, split.file)
-    found = tuple(
-        _position(split, row.identity, births.get(split.file)) for split in state.splits
+    found = tuple(_position(split, row.identity, births.get(split.file)) for split in state.splits)
+    rt.ledger.record_positions(
+        [
+            PositionRow(
+                stream=rt.name,
+                incarnation=row.number,
+                checkpoint_id=state.checkpoint_id,
+                path=state.path,
+                tables=",".join(split.tables) or f"source {index}",
+                position=position,
+                savepoint=savepoint,
+            )
+            for index, (split, position) in enumerate(zip(state.splits, found, strict=True))
+        ]
     )
-    rt.ledger.record_positions([
-        PositionRow(
-            stream=rt.name,
-            incarnation=row.number,
-            checkpoint_id=state.checkpoint_id,
-            path=state.path,
-            tables=",".join(split.tables) or f"source {index}",
-            position=position,
-            savepoint=savepoint,
-        )
-        for index, (split, position) in enumerate(zip(state.splits, found, strict=True))
-    ])
     return found
 
 

@@ -353,9 +353,7 @@ def _relaunch(
         _refuse_unusable(rt, drained)
         start = Start(rt.source.endpoint, expected=green, coordinates=coordinates)
     else:
-        made = journal.once(
-            "transplanted", lambda: _transplant(rt, journal, drained, coordinates)
-        )
+        made = journal.once("transplanted", lambda: _transplant(rt, journal, drained, coordinates))
         start = Start(rt.source.endpoint, expected=green, restore_path=str(made["path"]))
     return _go_on(rt, journal, lambda: start)
 

@@ -114,9 +114,7 @@ def _finish(
         )
     progress = _follow(rt, row, estimate, report)
     verdicts = reconcile(rt, row)
-    stopped = rt.engine.stop(
-        row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds
-    )
+    stopped = rt.engine.stop(row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds)
     positions = record_state(rt, row, stopped, savepoint=True)
     return SnapshotResult(row.number, stopped.path, positions, verdicts, progress)
 

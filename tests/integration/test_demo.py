@@ -135,9 +135,7 @@ def test_no_password_is_in_the_dagster_storage_or_the_logs(played: Played) -> No
 
 
 @pytest.mark.parametrize("fault", ["taskmanager", "jobmanager", "connection"])
-def test_a_fault_outside_a_switchover_is_recovered_without_loss(
-    played: Played, fault: str
-) -> None:
+def test_a_fault_outside_a_switchover_is_recovered_without_loss(played: Played, fault: str) -> None:
     """A killed part of Flink, or a connection that closed silently, under the writer."""
     stage = played.stage
     before = {stream: stage.closed_recoveries(stream) for stream in STREAMS}

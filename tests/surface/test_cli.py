@@ -75,6 +75,16 @@ def test_explain_lists_the_steps_and_does_none(run: Run, stage: Stage) -> None:
     assert len(stage.lab.ledger.incarnations("orders")) == 2
 
 
+def test_explain_of_an_open_recovery_says_where_it_goes_on(run: Run, stage: Stage) -> None:
+    stage.deploy(1)
+    stage.lab.switch_over()
+    stage.lab.engine.fail_next("launch")
+    assert not stage.recover().success
+    said = run("explain", "orders").stdout
+    assert "recovery orders:2 goes on after its step 'drained'" in said
+    assert "launch the next incarnation" not in said
+
+
 def test_explain_answers_programs(run: Run, stage: Stage) -> None:
     stage.deploy(1)
     said = json.loads(run("explain", "orders", "--json").stdout)

@@ -234,3 +234,22 @@ def test_a_reason_whose_numbers_change_is_reported_once(stage: Stage) -> None:
     stage.tick("health")
     lab.clock.sleep(7)
     assert stage.tick("health").asset_events == []
+
+
+def test_while_a_recovery_is_at_work_no_person_is_called(stage: Stage) -> None:
+    stage.deploy(1)
+    stage.lab.switch_over()
+    stage.lab.engine.fail_next("launch")
+    assert not stage.recover().success
+    _, check = stage.tick("health").asset_events
+    assert check.severity == dg.AssetCheckSeverity.WARN
+    assert check.description.startswith("recovery orders:2 is at work")
+
+
+def test_a_blocked_recovery_calls_a_person(stage: Stage) -> None:
+    stage.deploy(1)
+    stage.lab.switch_over(emit=False)
+    stage.lab.feed.emit_garbled("Binary log coordinates in green: file ?")
+    assert not stage.recover().success
+    _, check = stage.tick("health").asset_events
+    assert check.severity == dg.AssetCheckSeverity.ERROR

@@ -130,3 +130,13 @@ def test_rds_that_refuses_the_account_turns_the_tick_red(stage: Stage) -> None:
 def test_a_stream_without_rds_is_skipped(stage: Stage) -> None:
     stage.lab.feed = None
     assert "has no RDS to watch" in stage.tick("rds").skip_message
+
+
+def test_of_two_sensors_that_look_at_one_moment_only_one_requests(stage: Stage) -> None:
+    stage.deploy(1)
+    stage.tick("rds")
+    stage.lab.switch_over()
+    assert len(stage.tick("health").run_requests) == 1
+    data = stage.tick("rds")
+    assert data.run_requests == []
+    assert "another sensor asked" in data.skip_message
