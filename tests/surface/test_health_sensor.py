@@ -171,7 +171,7 @@ def test_a_blocked_recovery_is_not_requested_again(stage: Stage) -> None:
     lab.feed.view = None
     lab.feed.announce("bgd-1", "orders", "orders-green-abc123")
     lab.feed.set_status("SWITCHOVER_COMPLETED", old_name="orders-old1")
-    lab.feed.emit(lab.green.transactions[-1] and lab.green.end)
+    lab.feed.emit(lab.green.end)
     assert len(stage.tick("health", limits=AT_ONCE).run_requests) == 1
 
 
