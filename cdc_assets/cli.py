@@ -15,7 +15,6 @@ from rich.table import Table
 
 from cdc_assets.errors import CdcError, ConfigurationError
 
-_EXIT_BAD_INPUT, _EXIT_FAILED = 2, 1
 _STOP_PURPOSE = "person"
 
 
@@ -28,7 +27,7 @@ class CdcGroup(click.Group):
             return cast("object", super().invoke(ctx))
         except CdcError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(_EXIT_BAD_INPUT if isinstance(error, ConfigurationError) else _EXIT_FAILED)
+            ctx.exit(error.exit_code)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all names, those of the lab last."""

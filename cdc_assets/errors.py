@@ -26,6 +26,7 @@
     ├── EventFeedError            RDS said no, or said something garbled
     │   ├── EventFeedUnreachable
     │   └── EventGarbled
+    ├── ProofFailed               source and target differ after a demonstration
     └── LabError                  the embedded lab
         ├── DownloadFailed
         ├── ServiceFailed
@@ -51,6 +52,8 @@ class CdcError(Exception):
     """
 
     recoverability: Recoverability = "NEEDS_HUMAN"
+    # What the command line exits with: 2 says that nothing was started or changed.
+    exit_code: int = 2
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -181,6 +184,8 @@ class IdentityMismatch(CdcError):
 class RecoveryBlocked(CdcError):
     """A recovery cannot go on by itself."""
 
+    exit_code: int = 1
+
 
 class EngineError(CdcError):
     """Flink said no, or said nothing."""
@@ -217,6 +222,8 @@ class JobExists(EngineRejected):
 
 class SavepointFailed(EngineError):
     """A stop or a savepoint ended with a failure cause."""
+
+    exit_code: int = 1
 
     recoverability: Recoverability = "RESUMABLE"
 
@@ -259,6 +266,12 @@ class EventGarbled(EventFeedError):
     """An event text that should name coordinates cannot be read."""
 
 
+class ProofFailed(CdcError):
+    """Source and target differ after a demonstration."""
+
+    exit_code: int = 1
+
+
 class LabError(CdcError):
     """The embedded lab could not do what was asked."""
 
@@ -269,6 +282,8 @@ class DownloadFailed(LabError):
 
 class ServiceFailed(LabError):
     """A lab service did not start, or died."""
+
+    exit_code: int = 1
 
 
 class PlatformUnsupported(LabError):

@@ -102,6 +102,9 @@ def _cannot_look(seen: Observation) -> Decision | None:
             f"the position cannot be read: {seen.position_problem}",
             "Nothing is started. Look at the checkpoint folder and at 'cdc-assets positions'",
         )
+    if incarnation.kind == "snapshot":
+        copying = seen.job.state == "RUNNING"
+        return Hold("the snapshot is not deployed yet: materialize the stream", healthy=copying)
     if seen.intent == "hold":
         return Hold("a person stopped automation; 'cdc-assets release' allows it again")
     if incarnation.stopped:

@@ -35,7 +35,7 @@ class LabGroup(click.Group):
             return cast("object", super().invoke(ctx))
         except CdcError as error:
             click.echo(f"error: {error}", err=True)
-            ctx.exit(2 if isinstance(error, ConfigurationError) else 1)
+            ctx.exit(error.exit_code)
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _EXTRA_MODULES:
                 raise

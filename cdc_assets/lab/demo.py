@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from cdc_assets.errors import LabError
+from cdc_assets.errors import LabError, ProofFailed
 from cdc_assets.lab.comparison import compare, repeated_writes
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import start_dagster
@@ -188,7 +188,7 @@ def demo(*, source: ServerKind, keep: bool, home: Path | None, definitions: Path
         if not keep:
             _down(folder, story.tell)
     if not equal:
-        raise LabError("source and target differ")
+        raise ProofFailed("source and target differ")
 
 
 def _down(home: Path, tell: Callable[[str], None]) -> None:

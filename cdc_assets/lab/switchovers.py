@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from cdc_assets.errors import CdcError, LabError
+from cdc_assets.errors import CdcError, LabError, ProofFailed
 from cdc_assets.lab.comparison import compare, repeated_writes
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import DAEMON, start_dagster
@@ -229,4 +229,4 @@ def switchovers(
             down(folder)
     story.plain(last_line(rounds))
     if any(found.lost or found.doubled for found in rounds):
-        raise LabError("rows were lost or doubled")
+        raise ProofFailed("rows were lost or doubled")

@@ -87,6 +87,15 @@ TABLE: dict[str, tuple[Observation, type[Decision], str]] = {
         Hold,
         "on purpose",
     ),
+    "snapshot taken": (
+        replace(
+            HEALTHY,
+            incarnation=IncarnationView(1, "a" * 32, "snapshot", BLUE),
+            job=JobView("FINISHED", state_path="/savepoint-1"),
+        ),
+        Hold,
+        "not deployed",
+    ),
     "starting": (replace(HEALTHY, job=JobView("CREATED")), Hold, "CREATED"),
     "source silent": (
         replace(HEALTHY, endpoint=ServerView("db", 3306, problem="timed out")),

@@ -82,7 +82,7 @@ def test_the_table_shows_no_password(lab_state: LabState) -> None:
 @pytest.mark.parametrize("command", ["status", "switchover"])
 def test_a_command_without_a_lab_says_so_in_one_line(lab_state: LabState, command: str) -> None:
     result = CliRunner().invoke(lab, [command, "--home", str(lab_state.home)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("error: no lab at")
     assert result.stderr.count("\n") == 1
 
@@ -94,7 +94,7 @@ def test_a_missing_extra_is_named_in_one_line(
     save_state(lab_state.with_process("blue", record))
     monkeypatch.setitem(sys.modules, "psutil", None)
     result = CliRunner().invoke(lab, ["status", "--home", str(lab_state.home)])
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith("error: psutil is not installed. Install the extra 'lab'")
     assert result.stderr.count("\n") == 1
 
