@@ -44,7 +44,7 @@ class LabGroup(click.Group):
                 "dagster-cdc-assets",
                 err=True,
             )
-            ctx.exit(1)
+            ctx.exit(2)
 
 
 @click.group(cls=LabGroup)
