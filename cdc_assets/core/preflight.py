@@ -238,7 +238,7 @@ def _settings(server: ServerFacts) -> Iterator[Fault]:
             f"{server.role}.gtid_mode",
             mode,
             "ON or OFF",
-            f"The stream reads by file and position until it is ON: {_set(server, 'gtid_mode', 'ON')}",
+            f"Until then it is read by file and position: {_set(server, 'gtid_mode', 'ON')}",
             "warning",
         )
 

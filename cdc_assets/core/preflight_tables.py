@@ -1,5 +1,7 @@
 """Preflight of tables: captured tables, and the target tables that they land in. Pure."""
 
+# ruff: noqa: S608 - names go through quote_name, values through the driver
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -18,7 +20,6 @@ from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column
 from cdc_assets.errors import UnsupportedType
-
 
 # A table up to this size is one chunk (scan.incremental.snapshot.chunk.size).
 CHUNK_ROWS = 8096
@@ -62,15 +63,16 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             cascade.clause,
             "RESTRICT or NO ACTION",
             # InnoDB runs these actions below the binlog: the readers never see the rows.
-            f"ALTER TABLE {_label(cascade.table)} DROP FOREIGN KEY {quote_name(cascade.constraint)};"
-            " and add it without the action: rows that it changes are not in the binlog",
+            f"ALTER TABLE {_label(cascade.table)} DROP FOREIGN KEY"
+            f" {quote_name(cascade.constraint)}; and add it without the action: rows that it changes are not in the binlog",
         )
     for column in server.zero_dates:
         yield Fault(
             column,
             "dates with a zero part",
             "real dates or NULL",
-            f"Such a date arrives as NULL. Change the rows, or exclude_columns: {column.partition('.')[2]}",
+            "Such a date arrives as NULL. Change the rows, or exclude_columns: "
+            + column.partition(".")[2],
         )
     for table_label in server.unprobed:
         yield Fault(

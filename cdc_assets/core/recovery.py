@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cdc_assets.core.gtid import GtidSet
-from cdc_assets.core.observation import Observation, ServerView
+from cdc_assets.core.observation import IncarnationView, Observation, ServerView
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.source import Sameness, same_server
 from cdc_assets.core.stream import ResumeForm
@@ -102,17 +102,11 @@ def _cannot_look(seen: Observation) -> Decision | None:
             f"the position cannot be read: {seen.position_problem}",
             "Nothing is started. Look at the checkpoint folder and at 'cdc-assets positions'",
         )
-    if incarnation.kind == "snapshot":
-        copying = seen.job.state == "RUNNING"
-        return Hold("the snapshot is not deployed yet: materialize the stream", healthy=copying)
-    if seen.intent == "hold":
-        return Hold("a person stopped automation; 'cdc-assets release' allows it again")
-    if incarnation.stopped:
-        return Hold(f"incarnation {incarnation.number} was stopped on purpose")
+    wanted = _as_a_person_wants(seen, incarnation)
+    if wanted is not None:
+        return wanted
     if seen.job.state == "UNKNOWN":
         return Hold("Flink does not answer; unknown is not failed")
-    if seen.job.state == "CANCELED":
-        return Hold("a person cancelled the job; materialize the stream to start it again")
     if seen.job.state in _STARTING or seen.job.state in _ENDING:
         return Hold(f"the job is {seen.job.state}")
     deployment = seen.deployment
@@ -120,6 +114,20 @@ def _cannot_look(seen: Observation) -> Decision | None:
         return Hold(f"switchover of {deployment.deployment_id} is in progress")
     if seen.endpoint.identity is None:
         return Hold(f"the source does not answer: {seen.endpoint.problem or 'no reason given'}")
+    return None
+
+
+def _as_a_person_wants(seen: Observation, incarnation: IncarnationView) -> Decision | None:
+    """Respect what people did: a snapshot that is not deployed, a hold, a stop, a cancel."""
+    if incarnation.kind == "snapshot":
+        copying = seen.job.state == "RUNNING"
+        return Hold("the snapshot is not deployed yet: materialize the stream", healthy=copying)
+    if seen.intent == "hold":
+        return Hold("a person stopped automation; 'cdc-assets release' allows it again")
+    if incarnation.stopped:
+        return Hold(f"incarnation {incarnation.number} was stopped on purpose")
+    if seen.job.state == "CANCELED":
+        return Hold("a person cancelled the job; materialize the stream to start it again")
     return None
 
 

@@ -3,6 +3,8 @@
 Values always go as parameters of the driver; only names are written into the text.
 """
 
+# ruff: noqa: S608 - names go through quote_name, values through the driver
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.errors import UnsupportedType
 
 _TYPE = re.compile(
-    r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.S | re.I
+    r"^\s*(?P<base>[a-z0-9_]+)\s*(?:\((?P<inner>.*)\))?(?P<rest>[^)]*)$", re.DOTALL | re.IGNORECASE
 )
 _VALUE = re.compile(r"'((?:[^']|'')*)'")
 _FLINK_DIGITS = 38

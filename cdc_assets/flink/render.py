@@ -159,7 +159,7 @@ def render_stream(
         inserts.append(_query_insert(shape, query.sql))
     clash = {table.name for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
     if clash:
-        raise ConfigurationError("clashes with a sink", field="tables", value=sorted(clash)[0])
+        raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
     if not inserts:
         raise ConfigurationError("nothing is written to the target", field=f"{spec.name}.tables")
     body = "\n".join(f"{insert};" for insert in inserts)
@@ -277,8 +277,9 @@ def _chunking(shape: TableShape, *, is_stateful: bool) -> Mapping[str, str]:
     The connector finds the chunk of a changed row by Java's comparison of the key's first
     column, and cuts by the server's (RecordUtils.splitKeyRangeContains). The two agree on
     integers only: a text key under `utf8mb4_general_ci`, a date or a decimal would be found
-    in a wrong chunk, and its change dropped: 190 of 60 000 rows in a trial. Without the backfill every change since the
-    snapshot began is delivered, which an upsert takes and a running count does not.
+    in a wrong chunk, and its change dropped: 190 of 60 000 rows in a trial. Without the
+    backfill every change since the snapshot began is delivered, which an upsert takes and
+    a running count does not.
     """
     if is_integer_key(shape, shape.primary_key[0]):
         return {}

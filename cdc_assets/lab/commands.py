@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cdc_assets.errors import CdcError, ConfigurationError, LabError
+from cdc_assets.errors import CdcError, LabError
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.status import LabStatus, lab_status

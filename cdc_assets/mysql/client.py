@@ -47,7 +47,7 @@ class MySqlSource:
         read_timeout_seconds: For a statement.
     """
 
-    def __init__(  # noqa: PLR0913 - the settings of one account, named
+    def __init__(
         self,
         endpoint: Server,
         username: str,

@@ -1,5 +1,7 @@
 """Gather: asks source, green and target everything that `core.preflight` judges."""
 
+# ruff: noqa: S608 - names go through quote_name, values through the driver
+
 from __future__ import annotations
 
 import math
@@ -78,7 +80,7 @@ class TargetProbe(Protocol):
         ...
 
 
-def gather(  # noqa: PLR0913 - what is asked about, named
+def gather(
     source: MySqlSource,
     spec: StreamSpec,
     target: TargetProbe,
@@ -160,7 +162,7 @@ def _asked(session: Session, facts: ServerFacts, spec: StreamSpec) -> ServerFact
         shapes=shapes,
         cascades=tuple(each for shape in readable for each in _cascades(session, shape)),
         # Last: the connection is spent by it.
-        may_dump=_may_dump(session, text_of(end[0][0])) if end else None,
+        may_dump=_may_dump(session, text_of(end[0][0])) if end else _has_replication(session),
     )
 
 
@@ -171,8 +173,10 @@ def _account(session: Session) -> str:
 
 
 def _may_select(session: Session, shape: TableShape) -> bool:
-    statement = Statement(f"SELECT 1 FROM {table_name(shape.database, shape.name)} LIMIT 0")
-    return session.rows_or_none(statement) is not None
+    """Say whether the account may read the whole table; the reader sends these two, too."""
+    table = table_name(shape.database, shape.name)
+    statements = (f"SELECT * FROM {table} LIMIT 0", f"SHOW CREATE TABLE {table}")
+    return all(session.rows_or_none(Statement(each)) is not None for each in statements)
 
 
 def _may_dump(session: Session, file: str) -> bool:
@@ -185,6 +189,12 @@ def _may_dump(session: Session, file: str) -> bool:
             return False
         raise
     return True
+
+
+def _has_replication(session: Session) -> bool:
+    """Say from the grants what cannot be tried: without a file name nothing can be read."""
+    grants = " ".join(text_of(row[0]).upper() for row in session.rows("SHOW GRANTS"))
+    return "REPLICATION SLAVE" in grants or "ALL PRIVILEGES ON *.*" in grants
 
 
 def _offset(session: Session) -> int:
@@ -217,7 +227,7 @@ def _named(rows: Sequence[Sequence[object]], name: str) -> object:
 
 def _cascades(session: Session, shape: TableShape) -> Sequence[Cascade]:
     # information_schema shows foreign keys only to accounts that may do more than SELECT.
-    rows = session.rows(f"SHOW CREATE TABLE {quote_name(shape.database)}.{quote_name(shape.name)}")
+    rows = session.rows(Statement(f"SHOW CREATE TABLE {table_name(shape.database, shape.name)}"))
     return [
         Cascade(shape.label, match[1].replace("``", "`"), match[2])
         for match in _CASCADE.finditer(text_of(rows[0][1]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -81,16 +81,12 @@ class Session:
         """Return the driver's connection, for the replication protocol."""
         return self._connection
 
-    @property
-    def thread_id(self) -> int:
-        """Return the server's number of this connection."""
-        return int(self._connection.thread_id())
-
     def rows(self, statement: str | Statement) -> Sequence[Row]:
         """Run one statement and return its rows."""
-        text, values = (statement, ()) if isinstance(statement, str) else statement
+        # Given any values, even none, the driver reads `%%` as `%`.
+        text, values = (statement, None) if isinstance(statement, str) else statement
         with self._connection.cursor() as cursor:
-            cursor.execute(text, values or None)
+            cursor.execute(text, values)
             return cast("Sequence[Row]", cursor.fetchall())
 
     def rows_or_none(self, statement: str | Statement) -> Sequence[Row] | None:
@@ -131,7 +127,7 @@ class Session:
 @contextlib.contextmanager
 def open_session(
     login: Login, server: Server, *, read_timeout_seconds: float | None = None
-) -> Iterator[Session]:
+) -> Generator[Session, None, None]:
     """Connect, and close at the end; the driver's errors become errors of ours.
 
     Raises:
@@ -195,10 +191,8 @@ def _ours(error: pymysql.err.MySQLError, login: Login, server: Server, limit: fl
         )
     if number in _TIMED_OUT or "timed out" in text:
         return SourceUnreachable(f"{place}no answer within {limit:g} s")
-    if (
-        number in _UNREACHABLE
-        or number >= _CLIENT_SIDE
-        and isinstance(error, pymysql.err.OperationalError)
+    if number in _UNREACHABLE or (
+        number >= _CLIENT_SIDE and isinstance(error, pymysql.err.OperationalError)
     ):
         return SourceUnreachable(f"{place}{text}", hint="See that the server runs and is reachable")
     return SourceError(f"{place}error {number}: {text}")

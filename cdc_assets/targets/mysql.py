@@ -1,10 +1,12 @@
 """MySqlTarget: the port `Target` for MySQL and MariaDB."""
 
+# ruff: noqa: S608 - names go through quote_name, values through the driver
+
 from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Literal, cast
 
 import pymysql
@@ -49,7 +51,7 @@ class MySqlTarget:
         read_timeout_seconds: For a statement.
     """
 
-    def __init__(  # noqa: PLR0913 - the settings of one account, named
+    def __init__(
         self,
         server: Server,
         database: str,
@@ -173,7 +175,7 @@ class MySqlTarget:
         return int(text_of(rows[0][0]))
 
     @contextlib.contextmanager
-    def _session(self, limit: float) -> Iterator[Cursor]:
+    def _session(self, limit: float) -> Generator[Cursor, None, None]:
         connection = None
         try:
             connection = pymysql.connect(
@@ -273,7 +275,7 @@ def _may(cursor: Cursor, shape: TableShape, verb: str) -> bool:
 
 
 def _rows(cursor: Cursor, statement: Statement) -> Sequence[Row]:
-    cursor.execute(statement.text, statement.values or None)
+    cursor.execute(statement.text, statement.values)
     return cast("Sequence[Row]", cursor.fetchall())
 
 

@@ -1,8 +1,10 @@
-"""Every type that is carried, at its extremes, once through the snapshot and once through the stream.
+"""Every type that is carried, at its extremes, in the snapshot and in the stream.
 
 The values are compared in a text form that shows each bit, so a value that a server would call
 equal, such as a text in another case, is not taken for the same.
 """
+
+# ruff: noqa: S608 - the names are this file's own
 
 from __future__ import annotations
 
@@ -158,7 +160,9 @@ class Differing:
 
 def shown(name: str, column_type: str) -> str:
     """Return an expression for a text that shows each bit of a column."""
-    kind = MySqlType.parse(Column(name, "", column_type.split(" character set")[0])).base
+    kind = MySqlType.parse(
+        Column(name, "", column_type.split(" character set", maxsplit=1)[0])
+    ).base
     if kind == "bit":
         return f"ifnull(hex({name} + 0), 'NULL')"
     if kind == "double":

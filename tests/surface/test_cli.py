@@ -185,7 +185,9 @@ def test_an_unknown_stream_is_named_with_the_known_ones(run: Run) -> None:
     assert "There is: orders" in said
 
 
-def test_a_system_that_does_not_answer_exits_with_2_and_starts_nothing(run: Run, stage: Stage) -> None:
+def test_a_system_that_does_not_answer_exits_with_2_and_starts_nothing(
+    run: Run, stage: Stage
+) -> None:
     stage.access.problem = EngineUnreachable("Flink does not answer")
     assert "Flink does not answer" in error_of(run("explain", "orders"), 2)
 
