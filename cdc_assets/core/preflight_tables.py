@@ -64,7 +64,8 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             "RESTRICT or NO ACTION",
             # InnoDB runs these actions below the binlog: the readers never see the rows.
             f"ALTER TABLE {_label(cascade.table)} DROP FOREIGN KEY"
-            f" {quote_name(cascade.constraint)}; and add it without the action: rows that it changes are not in the binlog",
+            f" {quote_name(cascade.constraint)}; and add it without the action:"
+            " rows that it changes are not in the binlog",
         )
     for column in server.zero_dates:
         yield Fault(

@@ -236,11 +236,11 @@ def _source_options(
         "server-id": str(ids) if ids.size > 1 else str(ids.first),
         "server-time-zone": source.time_zone,
         "scan.incremental.snapshot.enabled": "true",
-        "connect.timeout": f"{source.connect_timeout_seconds:g}s",
+        "connect.timeout": f"{round(source.connect_timeout_seconds * 1000)}ms",
         "connect.max-retries": str(source.connect_retries),
         # A server sends a heartbeat with its end position every 0.8 times the keep-alive
         # interval, and the reader notes it once in a heartbeat interval: so the position of
-        # an idle stream stands at the server's end within two seconds.
+        # an idle stream stands at the server's end within a second.
         "heartbeat.interval": "500ms",
         "debezium.connect.keep.alive.interval.ms": "500",
         # No reconnect by itself: it would take the old position to whatever server is behind

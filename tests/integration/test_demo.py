@@ -23,11 +23,14 @@ from cdc_assets.lab.workload import Writer
 from tests.integration.conftest import DEFINITIONS, Played
 
 
+SCRIPT = Path(sys.executable).with_name("cdc-assets")
+
+
 def cli(played: Played, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the command line on the lab, with the deployment's environment."""
     env = {**environment(played.stage.state), "PATH": ""}
     return subprocess.run(
-        [sys.executable, "-m", "cdc_assets.cli", "--definitions", str(DEFINITIONS), *args],
+        [str(SCRIPT), "--definitions", str(DEFINITIONS), *args],
         env=env,
         capture_output=True,
         text=True,
@@ -108,6 +111,7 @@ def test_the_command_line_explains_and_prints_the_ledger(played: Played) -> None
     for stream in STREAMS:
         explained = cli(played, "explain", stream)
         assert explained.returncode == 0, explained.stderr
+        assert "running" in explained.stdout
         positions = cli(played, "positions", stream)
         assert positions.returncode == 0, positions.stderr
         assert "mysql-bin-changelog." in positions.stdout
@@ -119,6 +123,7 @@ def test_preflight_finds_the_lab_ready(played: Played) -> None:
     """The lab's own accounts and settings are what preflight asks for."""
     found = cli(played, "preflight", "shop")
     assert found.returncode == 0, found.stdout + found.stderr
+    assert "ready" in found.stdout
 
 
 def test_no_password_is_in_the_dagster_storage_or_the_logs(played: Played) -> None:

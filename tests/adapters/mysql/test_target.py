@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
+from cdc_assets.ports import Server
+from cdc_assets.targets.mysql import MySqlTarget, create_table_sql
+from tests.adapters.mysql.conftest import ScriptedServer, refused
+
+ID = Column("id", "bigint", "bigint(20)", nullable=False)
+NOTE = Column("no`te", "varchar", "varchar(9)", charset="utf8mb4", collation="utf8mb4_bin")
+ORDERS = TableShape("dw", "orders", (ID, NOTE), ("id",))
+
+
+def target() -> MySqlTarget:
+    return MySqlTarget(Server("dw.example", 3306), "dw", "writer", "s3cret")
+
+
+def test_the_statement_for_a_target_table_quotes_its_names() -> None:
+    assert create_table_sql(ORDERS, "d`w", "orders") == (
+        "CREATE TABLE `d``w`.`orders` (\n"
+        "  `id` bigint(20) NOT NULL,\n"
+        "  `no``te` varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL,\n"
+        "  PRIMARY KEY (`id`)\n"
+        ") ENGINE=InnoDB DEFAULT CHARSET=utf8mb4"
+    )
+
+
+def test_excluded_columns_are_left_out_without_regard_to_case() -> None:
+    assert "no``te" not in create_table_sql(ORDERS, "dw", "orders", exclude=["NO`TE"])
+
+
+def test_a_missing_target_table_is_named(server: ScriptedServer) -> None:
+    with pytest.raises(ConfigurationError, match=r"dw\.orders"):
+        target().shapes(["orders"])
+    assert server.open == 0
+
+
+def test_a_count_is_bounded_on_the_server_where_it_can_be(server: ScriptedServer) -> None:
+    server.answers |= {
+        "SELECT COUNT(*)": [(3,)],
+        "SHOW SESSION VARIABLES": [("max_statement_time", "0")],
+    }
+    assert target().count("orders", timeout_seconds=2) == 3
+    assert "SET SESSION max_statement_time = 2.000" in server.said
+
+
+def test_unique_indexes_are_listed_by_table(server: ScriptedServer) -> None:
+    server.answers["SELECT DISTINCT"] = [("a", "u1"), ("a", "u2"), ("b", "u1")]
+    assert target().unique_indexes(["a", "b"]) == {"a": ("u1", "u2"), "b": ("u1",)}
+
+
+def test_privileges_are_tried_without_writing(server: ScriptedServer) -> None:
+    server.answers |= {
+        "EXPLAIN DELETE": refused(1142),
+        "EXPLAIN INSERT": refused(1364),  # after the privileges: a column without default
+    }
+    assert target().missing_privileges([ORDERS]) == {"orders": ("DELETE",)}
+    tried = [each for each in server.said if "orders" in each]
+    assert len(tried) == 4
+    assert all(each.startswith("EXPLAIN ") for each in tried)
+
+
+@pytest.mark.parametrize(("value", "expected"), [("ON", True), ("1", True), ("OFF", False)])
+def test_read_only_is_read(server: ScriptedServer, value: str, *, expected: bool) -> None:
+    server.answers["SHOW GLOBAL VARIABLES"] = [("read_only", value)]
+    assert target().is_read_only() is expected
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"), [(2003, TargetUnreachable), (3024, TargetUnreachable), (1045, TargetError)]
+)
+def test_errors_are_the_targets_and_hold_no_password(
+    server: ScriptedServer, number: int, kind: type[TargetError]
+) -> None:
+    server.refusal = refused(number)
+    with pytest.raises(TargetError) as caught:
+        target().count("orders", timeout_seconds=1)
+    assert type(caught.value) is kind
+    assert "s3cret" not in f"{caught.value}{target()!r}"
