@@ -129,8 +129,11 @@ class Registry:
         return self._names.random(f"{PRODUCTION}-green-", ALPHANUMERIC, 6)
 
     def deployment_identifier(self) -> str:
-        """Return a new BlueGreenDeploymentIdentifier."""
-        return self._names.random("bgd-", ALPHANUMERIC, 16)
+        """Return a new BlueGreenDeploymentIdentifier, which says that a stand-in made it.
+
+        The id is what people see of a deployment in the UI, the ledger and `explain`.
+        """
+        return self._names.random("bgd-standin", ALPHANUMERIC, 9)
 
     def instance(self, name: str, server: str, *, production: bool) -> InstanceRecord:
         """Return a new instance with a resource id of its own.
