@@ -22,7 +22,6 @@ from cdc_assets.lab.status import lab_status
 from cdc_assets.lab.workload import Writer
 from tests.integration.conftest import DEFINITIONS, Played
 
-
 SCRIPT = Path(sys.executable).with_name("cdc-assets")
 
 
