@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from cdc_assets.core.position import Position
 from cdc_assets.core.stream import plan_of
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
-from cdc_assets.operations.launch import Start, launch, wait_reading
+from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, wait_reading
+from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, Launch, Server
@@ -48,6 +49,14 @@ def deploy(rt: StreamRuntime) -> Deployed:
         raise ConfigurationError(
             f"stream {rt.name!r} has no snapshot", hint="Materialize its snapshot first"
         )
+    recovery = recovery_at_work(rt)
+    if recovery:
+        raise RecoveryBlocked(
+            f"stream {rt.name!r}: recovery {recovery} is at work",
+            hint="Wait until it is closed; see 'cdc-assets explain'",
+        )
+    # Before anything else: what runs on the wrong server is the recovery's business.
+    prove(rt, Start(rt.source.endpoint, expected=anchor_of(rt)))
     last = rows[-1]
     view = rt.engine.job(last.job_id)
     if view.state == "RUNNING" and last.kind == "stream" and _same_sql(rt, last):
@@ -95,6 +104,8 @@ def _newest_state(rt: StreamRuntime, rows: tuple[IncarnationRow, ...]) -> str:
             f"stream {rt.name!r}: incarnation {last.number} is {state}; two copies never run",
             hint="Wait until it has ended",
         )
+    if state == "GONE":
+        outlive_orphans(rt)
     for row in reversed(rows):
         left = rt.engine.latest_state(row.job_id)
         if left is not None:

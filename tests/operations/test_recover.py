@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from cdc_assets.core.recoveries import CLOSED
-from cdc_assets.errors import CdcError, RecoveryBlocked
+from cdc_assets.errors import CdcError, IdentityMismatch, RecoveryBlocked
+from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.recover import open_recovery, recover
 from cdc_assets.testing.builders import BlueGreen
 from cdc_assets.testing.faults import Killed, KillSwitch
@@ -176,6 +177,32 @@ def test_a_drain_that_dies_goes_on_from_what_it_left() -> None:
         return original(job_id, budget_seconds=budget_seconds)
 
     engine.wait_running = strike  # type: ignore[assignment] - one fake call replaced
+    seen.recover()
+    seen.check()
+
+
+def test_a_person_cannot_deploy_into_an_open_recovery() -> None:
+    """Two launchers of one stream: the recovery goes first, and nothing was stopped."""
+    seen = world("no GTID, no state")
+    seen.switch_over(behind=True)
+    with pytest.raises(Killed):
+        recover(seen.with_ports(KillSwitch(45)), worker="killed")
+    live = seen.lab.engine.live
+    with pytest.raises(RecoveryBlocked, match="at work"):
+        deploy(seen.runtime)
+    assert seen.lab.engine.live == live
+    seen.recover()
+    seen.check()
+
+
+def test_a_person_cannot_deploy_to_another_server() -> None:
+    """Before the sensors noticed the switchover: the stalled job stays as it is."""
+    seen = world("GTID")
+    seen.switch_over(behind=True)
+    live = seen.lab.engine.live
+    with pytest.raises(IdentityMismatch):
+        deploy(seen.runtime)
+    assert seen.lab.engine.live == live
     seen.recover()
     seen.check()
 
