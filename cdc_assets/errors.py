@@ -283,8 +283,6 @@ class DownloadFailed(LabError):
 class ServiceFailed(LabError):
     """A lab service did not start, or died."""
 
-    exit_code: int = 1
-
 
 class PlatformUnsupported(LabError):
     """The lab does not run on this platform."""
