@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from cdc_assets.core.position import Coordinates
 from cdc_assets.core.recoveries import CLOSED
 from cdc_assets.errors import CdcError, IdentityMismatch, RecoveryBlocked
 from cdc_assets.operations.deploy import deploy
@@ -232,3 +233,56 @@ def test_a_closed_recovery_is_not_opened_again() -> None:
     assert following.recovery_id != first
     steps = seen.lab.ledger.steps(seen.lab.spec.name, first)
     assert steps[-1].step == CLOSED
+
+
+def test_an_endpoint_that_does_not_hold_the_coordinates_stops_the_recovery() -> None:
+    """It is not the green of the event; the stalled job stays as it is."""
+    seen = world("no GTID, no state")
+    seen.lab.switch_over(emit=False)
+    seen.lab.feed.emit(Coordinates("mysql-bin-changelog.000001", 999_999))
+    live = seen.lab.engine.live
+    with pytest.raises(RecoveryBlocked, match="does not hold"):
+        seen.recover()
+    assert seen.lab.engine.live == live
+
+
+def test_an_endpoint_that_moves_during_the_recovery_stops_it() -> None:
+    """The server that was proved is the only one that is launched against."""
+    seen = world("no GTID, no state")
+    seen.switch_over(behind=True)
+    with pytest.raises(Killed):
+        recover(seen.with_ports(KillSwitch(45)), worker="killed")
+    seen.lab.source.move_endpoint(seen.lab.blue)
+    launched = len(seen.lab.ledger.incarnations(seen.lab.spec.name))
+    with pytest.raises((IdentityMismatch, RecoveryBlocked)):
+        seen.recover()
+    assert len(seen.lab.ledger.incarnations(seen.lab.spec.name)) == launched
+    seen.lab.source.move_endpoint(seen.lab.green)
+    seen.recover()
+    seen.check()
+
+
+def test_launches_that_always_fail_end_with_the_last_reason() -> None:
+    """A budget of attempts, and the cause in the message."""
+    seen = world("GTID")
+    seen.switch_over(behind=False)
+    engine = seen.lab.engine
+    original = engine.wait_running
+
+    def strike(job_id: str, *, budget_seconds: float) -> object:
+        engine.fail(job_id, "Too many connections")
+        return original(job_id, budget_seconds=budget_seconds)
+
+    engine.wait_running = strike  # type: ignore[assignment] - one fake call replaced
+    with pytest.raises(RecoveryBlocked, match="Too many connections"):
+        seen.recover()
+    assert not engine.live
+
+
+def test_old_blue_that_is_written_to_is_not_drained() -> None:
+    """Its end is not frozen: a person must look."""
+    seen = world("no GTID, state")
+    seen.switch_over(behind=True)
+    seen.lab.blue.read_only = False
+    with pytest.raises(RecoveryBlocked, match="accepts writes"):
+        seen.recover()

@@ -1,0 +1,112 @@
+"""Verdicts on row counts: equal, drifted, and everything that cannot be said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cdc_assets.operations.launch import newest
+from cdc_assets.operations.reconcile import reconcile
+from cdc_assets.ports import ReconciliationRow
+from cdc_assets.testing.builders import BlueGreen
+from tests.operations.world import BUDGETS, World
+
+
+def running() -> World:
+    """Return a stream that copies one table."""
+    made = World(BlueGreen())
+    made.start()
+    return made
+
+
+def verdict(seen: World) -> ReconciliationRow:
+    """Reconcile the one table."""
+    row = newest(seen.runtime)
+    assert row is not None
+    (found,) = reconcile(seen.runtime, row, recovery="r")
+    return found
+
+
+def test_equal_counts_at_a_passed_position_are_in_sync() -> None:
+    """The verdict carries both counts and is in the ledger."""
+    seen = running()
+    found = verdict(seen)
+    assert (found.verdict, found.source_count, found.target_count) == ("InSync", 6, 6)
+    assert seen.lab.ledger.reconciliations(seen.lab.spec.name)[0].recovery == "r"
+
+
+def test_an_empty_table_is_in_sync_with_an_empty_target() -> None:
+    """There is no largest key, and nothing to wait for."""
+    seen = running()
+    for key in list(seen.lab.blue.tables["shop.orders"]):
+        seen.lab.blue.delete("shop.orders", key)
+    seen.lab.engine.pump(3)
+    assert verdict(seen).verdict == "InSync"
+
+
+def test_a_row_that_is_missing_at_the_target_is_drift() -> None:
+    """Nothing moves and the stream has passed the source's position, so it is said."""
+    seen = running()
+    seen.lab.target.tables["orders"].pop((2,))
+    found = verdict(seen)
+    assert (found.verdict, found.source_count, found.target_count) == ("Drifted", 6, 5)
+
+
+def test_a_row_too_many_at_the_target_is_drift() -> None:
+    """Up to the largest key of the source."""
+    seen = running()
+    seen.lab.target.load("orders", (0,), {"id": 0, "item": "from nowhere"})
+    assert verdict(seen).verdict == "Drifted"
+
+
+def test_rows_that_are_written_meanwhile_do_not_disturb() -> None:
+    """Production goes on; keys beyond the first bound do not count."""
+    seen = running()
+
+    def write() -> None:
+        seen.write(1)
+        seen.lab.clock.after(0.1, write)
+
+    seen.lab.clock.after(0.1, write)
+    assert verdict(seen).verdict == "InSync"
+
+
+def test_a_stream_that_stands_still_proves_nothing() -> None:
+    """Behind the source's position a difference may still be on its way."""
+    seen = running()
+    for job_id in seen.lab.engine.live:
+        seen.lab.engine.disconnect(job_id)
+    seen.write()
+    found = verdict(seen)
+    assert found.verdict == "Inconclusive"
+    assert "did not pass" in found.reason
+
+
+def test_a_target_that_does_not_answer_is_inconclusive() -> None:
+    """No answer is not drift, and the reason says who was silent."""
+    seen = running()
+    seen.lab.target.reachable = False
+    found = verdict(seen)
+    assert (found.verdict, found.target_count) == ("Inconclusive", None)
+    assert "refused" in found.reason
+
+
+def test_counts_that_never_settle_end_within_the_budget() -> None:
+    """A hot table is inconclusive, not drifted, and the loop ends."""
+    seen = running()
+    seen.runtime = replace(seen.runtime, budgets=replace(BUDGETS, reconcile_seconds=3.0))
+    missing = seen.lab.target.tables["orders"].pop((1,))
+    assert missing
+
+    def flicker() -> None:
+        seen.lab.source.production.delete("shop.orders", (3,))
+        seen.lab.source.production.write("shop.orders", (3,), {"id": 3, "item": "again"})
+        seen.lab.source.production.delete("shop.orders", (3,))
+        seen.lab.clock.after(0.4, restore)
+
+    def restore() -> None:
+        seen.lab.source.production.write("shop.orders", (3,), {"id": 3, "item": "back"})
+        seen.lab.clock.after(0.4, flicker)
+
+    seen.lab.clock.after(0.2, flicker)
+    assert verdict(seen).verdict in {"Inconclusive", "Drifted"}
+    assert seen.lab.clock.monotonic() < 200

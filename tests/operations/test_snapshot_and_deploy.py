@@ -1,0 +1,136 @@
+"""Snapshot and deployment over the in-memory lab: adopted, refused, failed, changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from cdc_assets.core.stream import TableRef
+from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
+from cdc_assets.operations.deploy import deploy
+from cdc_assets.operations.launch import newest
+from cdc_assets.operations.snapshot import Progress, snapshot
+from cdc_assets.testing.builders import BlueGreen, shape
+from tests.operations.world import World
+
+
+def fresh() -> World:
+    """Return a lab with rows and no stream yet."""
+    made = World(BlueGreen())
+    made.write()
+    return made
+
+
+def test_a_snapshot_reports_its_progress_and_leaves_a_savepoint() -> None:
+    """The savepoint holds a position, the verdict is in sync, and the job has ended."""
+    seen = fresh()
+    seen.lab.engine.snapshot_pumps = 3
+    told: list[Progress] = []
+    result = snapshot(seen.runtime, report=told.append)
+    assert (told[0].splits_done, told[-1].splits_done) == (0, 1)
+    assert [found.verdict for found in result.reconciliations] == ["InSync"]
+    assert len(result.positions) == 1
+    assert not seen.lab.engine.live
+
+
+def test_rows_written_during_the_snapshot_arrive_once() -> None:
+    """Nothing lies between the snapshot and the stream."""
+    seen = fresh()
+    seen.lab.engine.snapshot_pumps = 3
+    seen.lab.clock.after(0.7, seen.write)
+    snapshot(seen.runtime)
+    seen.write()
+    deploy(seen.runtime)
+    seen.check()
+
+
+def test_a_second_snapshot_needs_to_be_asked_for() -> None:
+    """It gives up state and position, so it is refused unless `again` says so."""
+    seen = World(BlueGreen())
+    seen.start()
+    with pytest.raises(ConfigurationError, match="was launched before"):
+        snapshot(seen.runtime)
+    with pytest.raises(ConfigurationError, match="two copies never run"):
+        snapshot(seen.runtime, again=True)
+    assert len(seen.lab.engine.live) == 1
+
+
+def test_a_snapshot_job_that_fails_says_why() -> None:
+    """The job's own cause is in the message; nothing is left running."""
+    seen = fresh()
+    seen.lab.engine.snapshot_pumps = 50
+
+    def fail() -> None:
+        seen.lab.engine.fail(seen.lab.engine.live[0], "Access denied for user")
+
+    seen.lab.clock.after(1.0, fail)
+    with pytest.raises(RecoveryBlocked, match="Access denied"):
+        snapshot(seen.runtime)
+    assert not seen.lab.engine.live
+
+
+def test_an_interrupted_snapshot_is_taken_up_again() -> None:
+    """The job that runs is adopted, not doubled."""
+    seen = fresh()
+    seen.lab.engine.snapshot_pumps = 6
+    seen.lab.engine.fail_next("checkpoint", error=EngineUnreachable("gone for a moment"))
+    with pytest.raises(EngineUnreachable):
+        snapshot(seen.runtime)
+    assert len(seen.lab.engine.live) == 1
+    assert snapshot(seen.runtime).incarnation == 1
+
+
+def test_a_stream_without_a_snapshot_is_not_deployed() -> None:
+    """The next step is in the message."""
+    with pytest.raises(ConfigurationError, match="no snapshot"):
+        deploy(fresh().runtime)
+
+
+def test_a_running_stream_is_left_alone() -> None:
+    """Materializing it again changes nothing."""
+    seen = World(BlueGreen())
+    seen.start()
+    result = deploy(seen.runtime)
+    assert (result.adopted, result.incarnation) == (True, 2)
+
+
+def test_a_changed_stream_goes_on_from_its_own_savepoint() -> None:
+    """Other SQL: stopped with a savepoint, launched again, nothing lost or repeated."""
+    seen = World(BlueGreen())
+    seen.start()
+    spec = replace(seen.lab.spec, tables=(TableRef("shop", "orders", "orders_too"),))
+    seen.lab.target.define(shape("warehouse.orders_too"))
+    result = deploy(replace(seen.runtime, spec=spec))
+    assert (result.adopted, result.incarnation) == (False, 3)
+    assert seen.lab.target.repeated == 0
+
+
+@pytest.mark.parametrize("ended", ["failed", "cancelled", "forgotten"])
+def test_a_dead_stream_is_deployed_from_its_newest_state(ended: str) -> None:
+    """However it ended, its newest complete state is where it goes on."""
+    seen = World(BlueGreen())
+    seen.start()
+    (job_id,) = seen.lab.engine.live
+    if ended == "failed":
+        seen.lab.engine.fail(job_id, "reset")
+    elif ended == "cancelled":
+        seen.lab.engine.cancel(job_id, budget_seconds=1.0)
+    else:
+        seen.lab.engine.forget()
+    seen.write()
+    assert deploy(seen.runtime).incarnation == 3
+    seen.check()
+
+
+def test_flink_that_does_not_answer_gets_no_second_copy() -> None:
+    """Unknown is not dead."""
+    seen = World(BlueGreen())
+    seen.start()
+    seen.lab.engine.reachable = False
+    with pytest.raises(EngineUnreachable):
+        deploy(seen.runtime)
+    seen.lab.engine.reachable = True
+    row = newest(seen.runtime)
+    assert row is not None
+    assert row.number == 2
