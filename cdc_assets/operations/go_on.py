@@ -72,16 +72,16 @@ def _end_drains(rt: StreamRuntime, journal: Journal) -> int:
     ones, so it ends before the stream goes on; the fence keeps that worker from another.
     """
     rows = rt.ledger.incarnations(rt.name)
-    states: set[str] = set()
+    state = ""
     for row in rows:
         if row.kind == "drain" and row.recovery.startswith(f"{journal.recovery}/"):
             state = rt.engine.job(row.job_id).state
-            states.add(state)
             if state == "UNKNOWN":
                 raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer")
             if state not in {"FINISHED", "FAILED", "CANCELED", "GONE"}:
                 rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
-    if "GONE" in states:
+    # The orphans of an earlier drain were outlived before the next one was launched.
+    if state == "GONE":
         outlive_orphans(rt)
     return rows[-1].number
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cdc_assets.core.position import Coordinates, reached
 from cdc_assets.core.stream import TableRef
@@ -76,6 +76,9 @@ def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
         counted = _compare(rt, row, table, (key, bound), counted)
         if counted.verdict != "Inconclusive" or rt.clock.monotonic() > deadline:
             return counted
+        if not _reads(rt, row):
+            # It broke again: the next recovery reconciles, and should not wait for this one.
+            return replace(counted, reason=f"{counted.reason}; the stream reads no more")
         rt.clock.sleep(rt.budgets.poll_seconds)
 
 
@@ -116,9 +119,17 @@ def _passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: b
         found = positions_of(state, row.identity, None) if state else ()
         if found and all(reached(position, end) for position in found):
             return True
-        if rt.clock.monotonic() >= deadline:
+        if rt.clock.monotonic() >= deadline or not _reads(rt, row):
             return False
         rt.clock.sleep(rt.budgets.poll_seconds)
+
+
+def _reads(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    """Say whether the stream can still catch up: its job runs, and a reader is connected."""
+    if rt.engine.job(row.job_id).state != "RUNNING":
+        return False
+    seen = rt.source.view(Server(row.host, row.port), readers=rt.spec.server_ids)
+    return seen.identity is None or seen.readers is None or seen.readers > 0
 
 
 def _checkpoint(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
