@@ -324,6 +324,11 @@ class IncarnationRow:
     recovery: str = ""
     opened_at: datetime | None = None
 
+    @property
+    def server(self) -> Server:
+        """Return where the incarnation's readers connect."""
+        return Server(self.host, self.port)
+
 
 @dataclass(frozen=True)
 class PositionRow:

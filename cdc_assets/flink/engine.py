@@ -11,7 +11,7 @@ from pathlib import Path
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.failure_text import classify_failure
 from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
-from cdc_assets.core.observation import FailureClass, JobState, JobView
+from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.stream import trigger_id_of
 from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
@@ -133,7 +133,7 @@ class FlinkEngine:
         elif facts.status == "RUNNING":
             restarts = self._client.restarts(job_id) or 0
         return JobView(
-            state=_state(facts),
+            state=facts.status,
             restarts=restarts,
             seconds_since_checkpoint=self._age(facts, checkpoints),
             failed_checkpoints=0
@@ -197,7 +197,7 @@ class FlinkEngine:
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""
-        done = newest_view(Path("/nonexistent"), self._folders.of_savepoints(job_id))
+        done = newest_view(None, self._folders.of_savepoints(job_id))
         if done is not None and f"/{purpose}/" in done.path:
             return done
         try:
@@ -261,10 +261,6 @@ def _seconds(text: str | None, *, default: float) -> float:
     if match is None or match.group(2) not in _UNITS:
         return default
     return int(match.group(1)) * _UNITS[match.group(2)]
-
-
-def _state(facts: JobFacts) -> JobState:
-    return facts.status
 
 
 def _url(path: str | None) -> str | None:

@@ -77,14 +77,15 @@ def _complete(folder: Path) -> Iterator[Path]:
         yield from (found.parent for found in folder.glob(f"*/{_METADATA}"))
 
 
-def newest_view(checkpoints: Path, savepoints: Path) -> StateView | None:
+def newest_view(checkpoints: Path | None, savepoints: Path) -> StateView | None:
     """Read the newest complete state of one job, by Flink's own number.
 
     Checkpoints and savepoints of a job share one counter. Flink deletes old checkpoints
     while this reads, so one that vanishes is passed over.
 
     Args:
-        checkpoints: The job's checkpoint folder, which holds `chk-<n>`.
+        checkpoints: The job's checkpoint folder, which holds `chk-<n>`; None for savepoints
+            only.
         savepoints: The job's savepoint folder, which holds one folder per purpose.
 
     Raises:
@@ -100,8 +101,8 @@ def newest_view(checkpoints: Path, savepoints: Path) -> StateView | None:
     return None
 
 
-def _newest(checkpoints: Path, savepoints: Path) -> tuple[Path, CheckpointState] | None:
-    found = [*_complete(checkpoints)]
+def _newest(checkpoints: Path | None, savepoints: Path) -> tuple[Path, CheckpointState] | None:
+    found = [] if checkpoints is None else [*_complete(checkpoints)]
     if savepoints.is_dir():
         for purpose in savepoints.iterdir():
             found.extend(_complete(purpose))

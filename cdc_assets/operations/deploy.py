@@ -11,7 +11,7 @@ from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, 
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, Launch, Server
+from cdc_assets.ports import IncarnationRow, Launch
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def _up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:
 
 def _same_sql(rt: StreamRuntime, row: IncarnationRow) -> bool:
     """Say whether the stream would be rendered today as it was for this incarnation."""
-    order = Launch(row.job_id, f"{rt.name}:{row.number}", rt.spec, Server(row.host, row.port))
+    order = Launch(row.job_id, f"{rt.name}:{row.number}", rt.spec, row.server)
     return plan_of(rt.engine.rendered(order)) == plan_of(row.sql)
 
 

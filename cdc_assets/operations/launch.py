@@ -190,7 +190,7 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
         RecoveryBlocked: It runs, but no reader appeared within the budget.
     """
     view = rt.engine.wait_running(row.job_id, budget_seconds=rt.budgets.launch_seconds)
-    server = Server(row.host, row.port)
+    server = row.server
     anchor = anchor_of(rt, row.number)
     file = anchor.coordinates.file if anchor else None
     deadline = rt.clock.monotonic() + rt.budgets.launch_seconds

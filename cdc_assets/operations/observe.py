@@ -17,7 +17,7 @@ from cdc_assets.errors import EventFeedError, UnreadablePosition
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, Server, StateView
+from cdc_assets.ports import IncarnationRow, StateView
 
 STOPPED = "stopped"
 
@@ -180,8 +180,3 @@ def _without_progress(rt: StreamRuntime) -> int:
             break
         count += 1
     return count
-
-
-def server_of(row: IncarnationRow) -> Server:
-    """Return where an incarnation's readers connect."""
-    return Server(row.host, row.port)

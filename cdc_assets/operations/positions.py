@@ -8,7 +8,7 @@ from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import FileBirth, SourceIdentity
 from cdc_assets.errors import SourceError
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, PositionRow, Server, SplitPosition, StateView
+from cdc_assets.ports import IncarnationRow, PositionRow, SplitPosition, StateView
 
 
 def positions_of(
@@ -83,7 +83,7 @@ def record_state(
 
 
 def _birth(rt: StreamRuntime, row: IncarnationRow, file: str) -> FileBirth | None:
-    server = Server(row.host, row.port)
+    server = row.server
     anchor = anchor_of(rt, row.number)
     try:
         seen = rt.source.view(server, file=anchor.coordinates.file if anchor else None)

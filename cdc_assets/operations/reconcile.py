@@ -9,7 +9,7 @@ from cdc_assets.core.stream import TableRef
 from cdc_assets.errors import CdcError, SavepointFailed
 from cdc_assets.operations.positions import positions_of
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, Key, ReconciliationRow, Server, StateView, Verdict
+from cdc_assets.ports import IncarnationRow, Key, ReconciliationRow, StateView, Verdict
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def reconcile(
 
 
 def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
-    server = Server(row.host, row.port)
+    server = row.server
     key = rt.source.shapes(server, [table])[0].primary_key
     bound = rt.source.max_key(server, table, key)
     deadline = rt.clock.monotonic() + rt.budgets.reconcile_seconds
@@ -90,7 +90,7 @@ def _compare(
     before: Counted,
 ) -> Counted:
     key, bound = upto
-    server = Server(row.host, row.port)
+    server = row.server
     seconds = rt.budgets.reconcile_seconds
     source = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
     end = rt.source.end(server)
@@ -128,7 +128,7 @@ def _reads(rt: StreamRuntime, row: IncarnationRow) -> bool:
     """Say whether the stream can still catch up: its job runs, and a reader is connected."""
     if rt.engine.job(row.job_id).state != "RUNNING":
         return False
-    seen = rt.source.view(Server(row.host, row.port), readers=rt.spec.server_ids)
+    seen = rt.source.view(row.server, readers=rt.spec.server_ids)
     return seen.identity is None or seen.readers is None or seen.readers > 0
 
 
