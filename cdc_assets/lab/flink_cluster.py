@@ -235,8 +235,8 @@ def _configuration(root: Path, ports: FlinkPorts) -> str:
         # A killed task manager is noticed after two intervals. A killed job manager that is back
         # at once is noticed by the time-out only; until then its tasks go on, without a job.
         # Seconds instead of a minute until a killed part of the cluster is noticed and replaced.
-        "heartbeat.interval": 1000,
-        "heartbeat.timeout": 6000,
+        "heartbeat.interval": 500,
+        "heartbeat.timeout": 4000,
         "cluster.registration.error-delay": "1 s",
         "cluster.registration.refused-registration-delay": "1 s",
         "metrics.fetcher.update-interval": 1000,

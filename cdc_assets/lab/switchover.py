@@ -1,10 +1,9 @@
 """The switchover of a blue/green deployment, done for real on the lab's servers.
 
-The order is that of the RDS user guide ("Switching a blue/green deployment"): guardrails, stop
-writes, drop connections and refuse new ones, wait until green has caught up, record green's
-coordinates, rename, allow connections, allow writes. Anything that fails before the rename is
-undone; after the rename the switchover is completed, also by the next process if this one is
-killed (`finish` may run twice).
+The order: guardrails, stop writes, wait until green has caught up, record green's coordinates,
+drop connections and refuse new ones, rename, move the endpoint, allow connections, allow writes.
+Anything that fails before the rename is undone; after the rename the switchover is completed,
+also by the next process if this one is killed (`finish` may run twice).
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ class Timing:
 
     Attributes:
         guardrails_seconds: Checks before anything was changed.
-        catch_up_seconds: From the last drop of connections until green had everything.
+        catch_up_seconds: From the stop of writes on blue until green had everything.
         writes_stopped_seconds: From the stop of writes on blue until writes on green.
         total_seconds: All of it.
     """
@@ -149,21 +148,24 @@ class Switchover:
             if self._settings.pause_green_apply:
                 self._undo.append(("green starts replication", self._green.start_replication))
                 self._green.stop_applying()
-            stopped = self._clock()
+            begin_stop = self._clock()
             self._stop_writes(keep)
-            self._drop_connections(keep)
-            dropped = self._clock()
-            self._wait_for_catch_up()
+            stopped = self._clock()
+            frozen = self._wait_for_catch_up()
             caught_up = self._clock()
+            coordinates = self._end_replication()
+            self._drop_connections(keep)
             self._sleep(min(self._settings.hold_seconds, self._remaining()))
-            self._journal.renamed(self._end_replication())
+            self._check_time()
+            self._still(frozen)
+            self._journal.renamed(coordinates)
         except LabError as error:
             self._roll_back()
             reason = error.reason if isinstance(error, SwitchoverCanceled) else str(error)
             raise SwitchoverCanceled(reason.rstrip(".")) from error
         self.finish()
         end = self._clock()
-        return Timing(stopped - begin, caught_up - dropped, end - stopped, end - begin)
+        return Timing(begin_stop - begin, caught_up - stopped, end - begin_stop, end - begin)
 
     def finish(self) -> None:
         """Do what comes after the rename; running it again changes nothing.
@@ -230,12 +232,12 @@ class Switchover:
         self._blue.drop_connections(keep)
         self._green.drop_connections(frozenset())
 
-    def _wait_for_catch_up(self) -> None:
+    def _wait_for_catch_up(self) -> BinlogPosition:
         while True:
             end = self._blue.binlog_position()
             if self._green.wait_applied(end, min(SLICE_SECONDS, self._remaining())):
                 if self._blue.binlog_position() == end:
-                    return
+                    return end
                 continue  # An administrator wrote: read_only does not bind that account.
             self._check_time()
             self._sleep(RETRY_SECONDS)
@@ -245,6 +247,15 @@ class Switchover:
         self._undo.append(("green starts replication", self._green.start_replication))
         self._green.stop_replication()
         return self._green.binlog_position()
+
+    def _still(self, frozen: BinlogPosition) -> None:
+        """Refuse to leave a write behind that only an administrator can have made."""
+        end = self._blue.binlog_position()
+        if end != frozen:
+            raise SwitchoverCanceled(
+                f"writes on blue after green had caught up, from {frozen.file}:{frozen.position} "
+                f"to {end.file}:{end.position}"
+            )
 
     def _remaining(self) -> float:
         return max(0.0, self._deadline - self._clock())
