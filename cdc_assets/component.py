@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -57,7 +57,14 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     exclude_columns: list[str] = Field(
         default_factory=list, description="`table.column` names that are not carried."
     )
-    parallelism: int = Field(default=1, description="Of the Flink job, and readers per table.")
+    readers: Literal["shared", "per-table"] = Field(
+        default="shared",
+        description="`shared` gives tables of one key one binlog connection, `per-table` gives "
+        "each table its own.",
+    )
+    parallelism: int = Field(
+        default=1, description="Of the Flink job, and server ids for each reader."
+    )
     checkpoint_interval_seconds: float = Field(
         default=3.0, description="Flink's checkpoint interval."
     )
@@ -170,6 +177,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             server_ids=ServerIdRange.parse(str(self.server_ids)),
             target_database=self.target_database_name,
             queries=tuple(QuerySpec(name, sql) for name, sql in self.queries.items()),
+            readers=self.readers,
             parallelism=self.parallelism,
             exclude_columns=tuple(self.exclude_columns),
             source_only=tuple(self.source_only),

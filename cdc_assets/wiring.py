@@ -14,8 +14,10 @@ from cdc_assets.core.stream import StreamSpec
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
-from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
+from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sinks import MySqlSink
+from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.preflight import gather
@@ -215,8 +217,8 @@ def _readers(source: MySqlResource) -> SourceAccess:
     return SourceAccess(source.username, source.password, source.time_zone, tls=source.tls != "off")
 
 
-def _writer(target: MySqlTargetResource) -> TargetAccess:
-    return TargetAccess(
+def _writer(target: MySqlTargetResource) -> MySqlSink:
+    return MySqlSink(
         Server(target.host, target.port),
         target.database,
         target.username,

@@ -15,11 +15,12 @@ from cdc_assets.core.preflight import (
     judge_group,
     judge_server,
 )
+from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column
-from cdc_assets.errors import UnsupportedType
+from cdc_assets.errors import ConfigurationError, UnsupportedType
 
 # A table up to this size is one chunk (scan.incremental.snapshot.chunk.size).
 CHUNK_ROWS = 8096
@@ -41,6 +42,7 @@ def carried_names(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple
 def _faults(facts: PreflightFacts) -> Iterator[Fault]:
     yield from judge_server(facts, facts.source)
     yield from _captured(facts, facts.source)
+    yield from _reader_ids(facts)
     if facts.green is not None:
         yield from judge_server(facts, facts.green)
         known = set(_captured(facts, facts.source))
@@ -50,6 +52,23 @@ def _faults(facts: PreflightFacts) -> Iterator[Fault]:
     yield from judge_group(facts)
     yield from _excluded(facts)
     yield from _target(facts)
+
+
+def _reader_ids(facts: PreflightFacts) -> Iterator[Fault]:
+    """Yield a range that holds too few ids for the readers that the tables need."""
+    shapes = tuple(facts.source.shapes.values())
+    try:
+        plan_readers(facts.spec, shapes)
+    except UnsupportedType:
+        return  # Told by table and column.
+    except ConfigurationError as error:
+        if error.field == "server_ids":
+            yield Fault(
+                f"{facts.spec.name}.server_ids",
+                f"{facts.spec.server_ids}, {facts.spec.server_ids.size} ids",
+                error.message,
+                error.hint or "Give the stream a larger range",
+            )
 
 
 def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:

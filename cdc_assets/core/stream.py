@@ -11,6 +11,8 @@ from cdc_assets.errors import ConfigurationError
 
 ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain"]
+TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
+ReaderSharing = Literal["shared", "per-table"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
@@ -110,7 +112,7 @@ class ServerIdRange:
         return self.first <= other.last and other.first <= self.last
 
     def block(self, index: int, size: int) -> ServerIdRange:
-        """Return the ids of one source table: `size` ids, the `index`-th block.
+        """Return the ids of one reader: `size` ids, the `index`-th block.
 
         Raises:
             ConfigurationError: The range is too small.
@@ -118,11 +120,11 @@ class ServerIdRange:
         first = self.first + index * size
         if first + size - 1 > self.last:
             raise ConfigurationError(
-                f"holds {self.size} ids, but table number {index + 1} at parallelism {size} "
+                f"holds {self.size} ids, but reader number {index + 1} at parallelism {size} "
                 f"needs ids up to {first + size - 1}",
                 field="server_ids",
                 value=f"{self.first}-{self.last}",
-                hint=f"Use at least {(index + 1) * size} ids: tables times parallelism",
+                hint=f"Use at least {(index + 1) * size} ids: readers times parallelism",
             )
         return ServerIdRange(first, first + size - 1)
 
@@ -140,9 +142,11 @@ class StreamSpec:
         tables: Captured tables.
         queries: Target tables that are filled by a query.
         server_ids: Ids of the readers.
-        target_kind: `mysql` so far.
+        target_kind: What the target is.
         target_database: Database that holds the target tables.
-        parallelism: Of the Flink job, and readers per table.
+        readers: `shared` gives tables of one key one binlog connection (`core.readers`),
+            `per-table` gives each table its own.
+        parallelism: Of the Flink job, and subtasks of each reader.
         exclude_columns: `table.column` names that are not carried.
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
@@ -154,7 +158,8 @@ class StreamSpec:
     server_ids: ServerIdRange
     target_database: str
     queries: tuple[QuerySpec, ...] = ()
-    target_kind: Literal["mysql"] = "mysql"
+    target_kind: TargetKind = "mysql"
+    readers: ReaderSharing = "shared"
     parallelism: int = 1
     exclude_columns: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
@@ -183,7 +188,7 @@ class StreamSpec:
             raise ConfigurationError(
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
             )
-        self.reader_ids()
+        self._refuse_small_range()
 
     def _refuse_doubles(self, what: str, names: list[str]) -> None:
         double = sorted({name for name in names if names.count(name) > 1})
@@ -212,15 +217,14 @@ class StreamSpec:
         """Return how the stream goes on at new coordinates."""
         return "transplant" if self.stateful else "specific-offset"
 
-    def reader_ids(self) -> tuple[ServerIdRange, ...]:
-        """Return the server ids of each table's readers, in the order of `tables`.
+    @property
+    def shares_readers(self) -> bool:
+        """Return whether tables may share a binlog connection."""
+        return self.readers == "shared"
 
-        Raises:
-            ConfigurationError: The range is too small.
-        """
-        return tuple(
-            self.server_ids.block(index, self.parallelism) for index in range(len(self.tables))
-        )
+    def _refuse_small_range(self) -> None:
+        """Refuse a range that cannot be enough, whatever the tables turn out to be."""
+        self.server_ids.block(0 if self.shares_readers else len(self.tables) - 1, self.parallelism)
 
 
 def job_id_of(ledger_id: str, stream: str, incarnation: int) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import UnsupportedType
 
 _TYPE = re.compile(
@@ -96,14 +97,17 @@ class Carried:
     expression: str = "{}"
 
 
-def carried(table: str, column: Column, *, is_key: bool = False) -> Carried:
-    """Return how a column is carried.
+def carried(
+    table: str, column: Column, *, is_key: bool = False, target: TargetKind = "mysql"
+) -> Carried:
+    """Return how a column is carried into a kind of target.
 
     Args:
         table: `database.table`, for the error.
         column: As the source describes it.
         is_key: Whether it is part of the primary key. A key column is not cast: a cast hides
             the key from Flink's planner, which then splits updates in two.
+        target: What it is carried into.
 
     Raises:
         UnsupportedType: It cannot be carried, or was not proved.
@@ -112,9 +116,10 @@ def carried(table: str, column: Column, *, is_key: bool = False) -> Carried:
     reason = _refusal(kind, column)
     if reason:
         raise UnsupportedType(table, column.name, column.column_type, reason)
-    source, sink, expression = _MAPPINGS[kind.base](kind)
-    if is_key and kind.base in {"date", "datetime"}:
-        sink, expression = source, "{}"
+    reason = _TARGET_REFUSALS.get(target, {}).get(kind.base, "")
+    if reason and not (kind.base == "bit" and (kind.size or 1) == 1):
+        raise UnsupportedType(table, column.name, column.column_type, reason)
+    source, sink, expression = _WAYS[target](kind, is_key)
     return Carried(column, source, sink, expression)
 
 
@@ -145,7 +150,7 @@ def _refusal(kind: MySqlType, column: Column) -> str:
         return _REFUSED[kind.base]
     if kind.base in _SPATIAL:
         return "spatial values arrive as JSON text and not as they were"
-    if kind.base not in _MAPPINGS:
+    if kind.base not in _NATURAL:
         return "it was not proved right in snapshot and stream"
     if any("," in value for value in kind.values):
         return "the stream cuts a value with a comma in it"
@@ -154,57 +159,106 @@ def _refusal(kind: MySqlType, column: Column) -> str:
     return ""
 
 
-def _integer(kind: MySqlType) -> tuple[str, str, str]:
+def _integer(kind: MySqlType) -> str:
     signed = {"tinyint": "TINYINT", "smallint": "SMALLINT", "mediumint": "INT", "int": "INT",
               "bigint": "BIGINT"}  # fmt: skip
     unsigned = {"tinyint": "SMALLINT", "smallint": "INT", "mediumint": "INT", "int": "BIGINT",
                 "bigint": "DECIMAL(20, 0)"}  # fmt: skip
-    name = (unsigned if kind.unsigned else signed)[kind.base]
-    return name, name, "{}"
+    return (unsigned if kind.unsigned else signed)[kind.base]
 
 
-def _decimal(kind: MySqlType) -> tuple[str, str, str]:
+def _decimal(kind: MySqlType) -> str:
     size = 10 if kind.size is None else kind.size
-    name = "STRING" if size > _FLINK_DIGITS else f"DECIMAL({size}, {kind.scale or 0})"
-    return name, name, "{}"
+    return "STRING" if size > _FLINK_DIGITS else f"DECIMAL({size}, {kind.scale or 0})"
 
 
-def _bit(kind: MySqlType) -> tuple[str, str, str]:
-    if (kind.size or 1) == 1:
-        return "BOOLEAN", "BOOLEAN", "{}"
-    # Bits arrive lowest byte first. One character per byte, so that REVERSE turns bytes round.
-    return "BYTES", "BYTES", "ENCODE(REVERSE(DECODE({}, 'ISO-8859-1')), 'ISO-8859-1')"
+def _same(name: str) -> Callable[[MySqlType], str]:
+    return lambda _: name
 
 
-def _as_text(source: str) -> tuple[str, str, str]:
-    # As text: JDBC's own classes go through the TaskManager's time zone and through the
-    # Julian calendar, and MySQL reads the text as it stands.
-    return source, "STRING", "CAST({} AS STRING)"
-
-
-def _timestamp(kind: MySqlType) -> tuple[str, str, str]:
-    digits = kind.size or 0
-    return (
-        f"TIMESTAMP_LTZ({digits})",
-        "STRING",
-        f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)",
-    )
-
-
-def _same(name: str) -> Callable[[MySqlType], tuple[str, str, str]]:
-    return lambda _: (name, name, "{}")
-
-
-_MAPPINGS: dict[str, Callable[[MySqlType], tuple[str, str, str]]] = {
+# The Flink type that holds every value, as the source's DDL declares it.
+_NATURAL: dict[str, Callable[[MySqlType], str]] = {
     **dict.fromkeys(INT_BITS, _integer),
     "decimal": _decimal,
     "double": _same("DOUBLE"),
-    "bit": _bit,
-    "date": lambda _: _as_text("DATE"),
-    "datetime": lambda kind: _as_text(f"TIMESTAMP({kind.size or 0})"),
-    "timestamp": _timestamp,
+    "bit": lambda kind: "BOOLEAN" if (kind.size or 1) == 1 else "BYTES",
+    "date": _same("DATE"),
+    "datetime": lambda kind: f"TIMESTAMP({kind.size or 0})",
+    "timestamp": lambda kind: f"TIMESTAMP_LTZ({kind.size or 0})",
     **dict.fromkeys(("char", "varchar", "enum", "set", *TEXT_BYTES), _same("STRING")),
     **dict.fromkeys(("binary", "varbinary", *BLOB_BYTES), _same("BYTES")),
+}
+# Bits arrive lowest byte first. One character per byte, so that REVERSE turns bytes round.
+_BITS = "ENCODE(REVERSE(DECODE({}, 'ISO-8859-1')), 'ISO-8859-1')"
+# Source type, sink type, expression.
+_Way = tuple[str, str, str]
+
+
+def _plain(kind: MySqlType, natural: str) -> _Way:
+    expression = _BITS if kind.base == "bit" and natural == "BYTES" else "{}"
+    return natural, natural, expression
+
+
+def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
+    natural = _NATURAL[kind.base](kind)
+    # As text: JDBC's own classes go through the TaskManager's time zone and through the
+    # Julian calendar, and MySQL reads the text as it stands.
+    if kind.base in {"date", "datetime"} and not is_key:
+        return natural, "STRING", "CAST({} AS STRING)"
+    if kind.base == "timestamp":
+        digits = kind.size or 0
+        return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
+    return _plain(kind, natural)
+
+
+def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
+    natural = _NATURAL[kind.base](kind)
+    # As text, too: with `stringtype=unspecified` PostgreSQL reads it by the column's type.
+    if kind.base in {"date", "datetime"}:
+        if not is_key:
+            return natural, "STRING", "CAST({} AS STRING)"
+        # The dialect knows TIMESTAMP(1) to (6) only.
+        key = natural if kind.base == "date" else f"TIMESTAMP({max(kind.size or 0, 3)})"
+        return key, key, "{}"
+    if kind.base == "timestamp":
+        # With its offset: right in a `timestamptz` whatever the session's time zone is.
+        text = f"CAST(CAST({{}} AS TIMESTAMP({kind.size or 0})) AS STRING)"
+        return natural, "STRING", f"CONCAT({text}, '+00')"
+    return _plain(kind, natural)
+
+
+def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
+    return _plain(kind, _NATURAL[kind.base](kind))
+
+
+def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
+    natural = _NATURAL[kind.base](kind)
+    # Iceberg has no integer below 32 bits, and microseconds only.
+    if natural in {"TINYINT", "SMALLINT"}:
+        return "INT", "INT", "{}"
+    if kind.base in {"datetime", "timestamp"}:
+        natural = natural.partition("(")[0] + "(6)"
+    return _plain(kind, natural)
+
+
+def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
+    natural = _NATURAL[kind.base](kind)
+    if kind.base == "timestamp" and not is_key:
+        digits = kind.size or 0
+        return natural, f"TIMESTAMP({digits})", f"CAST({{}} AS TIMESTAMP({digits}))"
+    return _plain(kind, natural)
+
+
+_WAYS: dict[TargetKind, Callable[[MySqlType, bool], _Way]] = {
+    "mysql": _into_mysql,
+    "postgres": _into_postgres,
+    "kafka": _into_kafka,
+    "iceberg": _into_iceberg,
+    "starrocks": _into_starrocks,
+}
+_NO_BYTES = "StarRocks is loaded with JSON, which has no form for bytes"
+_TARGET_REFUSALS: dict[TargetKind, dict[str, str]] = {
+    "starrocks": dict.fromkeys(("bit", "binary", "varbinary", *BLOB_BYTES), _NO_BYTES),
 }
 _REFUSED: dict[str, str] = {
     # The snapshot reads the text protocol, where MySQL prints 16777216 as 16777200.

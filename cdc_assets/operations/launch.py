@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from cdc_assets.core.observation import JobView
 from cdc_assets.core.position import Coordinates, Position
+from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import SourceIdentity, same_server
 from cdc_assets.core.stream import IncarnationKind, job_id_of
@@ -193,6 +194,7 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
     server = row.server
     anchor = anchor_of(rt, row.number)
     file = anchor.coordinates.file if anchor else None
+    expected = 0
     deadline = rt.clock.monotonic() + rt.budgets.launch_seconds
     while view.state == "RUNNING":
         seen = rt.source.view(server, file=file, readers=rt.spec.server_ids)
@@ -204,7 +206,8 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
                 f"{row.number}, which was cancelled",
                 hint="Reconcile the rows of the last minute; recovery starts again by itself",
             )
-        if seen.readers is None or seen.readers >= len(rt.spec.tables):
+        expected = expected or _planned(rt, server)
+        if seen.readers is None or seen.readers >= expected:
             return view
         if rt.clock.monotonic() > deadline:
             raise RecoveryBlocked(
@@ -215,6 +218,11 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
         rt.clock.sleep(rt.budgets.poll_seconds)
         view = rt.engine.job(row.job_id)
     return view
+
+
+def _planned(rt: StreamRuntime, server: Server) -> int:
+    """Return how many binlog connections the job opens when its snapshot is over."""
+    return len(plan_readers(rt.spec, rt.source.shapes(server, rt.spec.tables)))
 
 
 def outlive_orphans(rt: StreamRuntime) -> None:

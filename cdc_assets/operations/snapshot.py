@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from cdc_assets.core.position import Position
+from cdc_assets.core.readers import plan_readers
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked, SavepointFailed
 from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
@@ -112,7 +113,7 @@ def _finish(
             f"stream {rt.name!r}: the snapshot job is {view.state}: {view.failure or 'no cause'}",
             hint="Mend the cause, then materialize the snapshot with 'again'",
         )
-    progress = _follow(rt, row, estimate, report)
+    progress = _follow(rt, row, report, rows=estimate, readers=len(plan_readers(rt.spec, shapes)))
     verdicts = reconcile(rt, row)
     stopped = rt.engine.stop(row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds)
     positions = record_state(rt, row, stopped, savepoint=True)
@@ -120,17 +121,23 @@ def _finish(
 
 
 def _follow(
-    rt: StreamRuntime, row: IncarnationRow, estimate: int, report: Callable[[Progress], None]
+    rt: StreamRuntime,
+    row: IncarnationRow,
+    report: Callable[[Progress], None],
+    *,
+    rows: int,
+    readers: int,
 ) -> Progress:
+    """Follow a snapshot job until each of its readers stands in the binlog."""
     deadline = rt.clock.monotonic() + rt.budgets.snapshot_seconds
     while rt.clock.monotonic() < deadline:
         state = _checkpoint(rt, row)
         if state is not None:
             progress = Progress(
-                rt.engine.rows_out(row.job_id), estimate, state.splits_done, state.splits_total
+                rt.engine.rows_out(row.job_id), rows, state.splits_done, state.splits_total
             )
             report(progress)
-            if len(state.splits) >= len(rt.spec.tables) and not state.snapshot_running:
+            if len(state.splits) >= readers and not state.snapshot_running:
                 return progress
         view = rt.engine.job(row.job_id)
         if view.state in {"FAILED", "CANCELED", "GONE", "FINISHED"}:

@@ -71,24 +71,6 @@ def test_ranges_overlap_when_they_share_an_id(left: ServerIdRange, right: Server
     assert left.overlaps(right) == right.overlaps(left) == bool(mine & theirs)
 
 
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(-3, 20), st.integers(1, 10_000))
-def test_each_reader_has_its_own_id_inside_the_range_or_the_stream_is_refused(
-    tables: int, parallelism: int, spare: int, first: int
-) -> None:
-    size = max(1, tables * parallelism + spare)
-    refs = tuple(TableRef("shop", f"t{index}") for index in range(tables))
-    span = ServerIdRange(first, first + size - 1)
-    if size < tables * parallelism:
-        with pytest.raises(ConfigurationError, match=f"at least {tables * parallelism} ids|ids"):
-            stream(tables=refs, server_ids=span, parallelism=parallelism)
-        return
-    blocks = stream(tables=refs, server_ids=span, parallelism=parallelism).reader_ids()
-    used = [number for block in blocks for number in range(block.first, block.last + 1)]
-    assert len(used) == len(set(used)) == tables * parallelism
-    assert all(span.first <= number <= span.last for number in used)
-    assert all(block.size == parallelism for block in blocks)
-
-
 def test_streams_whose_ids_overlap_are_named() -> None:
     apart = stream(name="b", server_ids=ServerIdRange(5500, 5599))
     check_ranges_apart((stream(), apart))
@@ -151,7 +133,7 @@ def test_a_name_that_cannot_be_a_key_everywhere_is_refused(name: str) -> None:
         ({"queries": (QuerySpec("orders", "SELECT 1"),)}, "named twice"),
         ({"parallelism": 0}, "must be 1 to 128"),
         ({"parallelism": 129}, "must be 1 to 128"),
-        ({"parallelism": 51}, "holds 100 ids"),
+        ({"parallelism": 51, "readers": "per-table"}, "holds 100 ids"),
         ({"source_only": ("payments",)}, "not among the tables"),
     ],
 )

@@ -17,12 +17,15 @@ from dataclasses import dataclass
 import pytest
 
 from cdc_assets.core.columns import Column
+from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
 from cdc_assets.core.types import MySqlType
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders
 from cdc_assets.flink.gateway import SqlGateway
-from cdc_assets.flink.render import SourceAccess, StreamRenderer, TargetAccess
+from cdc_assets.flink.render import StreamRenderer
+from cdc_assets.flink.sinks import MySqlSink
+from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.workload import Login
 from cdc_assets.mysql.client import MySqlSource
@@ -241,20 +244,20 @@ def engine_of(stage: Stage) -> tuple[FlinkEngine, MySqlSource, MySqlTarget]:
         target=target,
         render=StreamRenderer(
             SourceAccess(cdc.user, cdc.password),
-            TargetAccess(server, there.database, there.user, there.password),
+            MySqlSink(server, there.database, there.user, there.password),
         ),
         clock=SystemClock(),
     )
     return engine, source, target
 
 
-def wait_for_stream(engine: FlinkEngine, job_id: str) -> None:
+def wait_for_stream(engine: FlinkEngine, job_id: str, *, readers: int) -> None:
     """Wait until the snapshot phase is over."""
     running = engine.wait_running(job_id, budget_seconds=90)
     assert running.state == "RUNNING", running.failure
     until = time.monotonic() + 90
     view = engine.checkpoint(job_id, budget_seconds=60)
-    while view.snapshot_running or len(view.splits) <= len(GROUPS):
+    while view.snapshot_running or len(view.splits) < readers:
         assert time.monotonic() < until, "the snapshot phase did not end"
         time.sleep(0.5)
         view = engine.checkpoint(job_id, budget_seconds=60)
@@ -298,7 +301,8 @@ def carried_twice(played: Played) -> Iterator[Stage]:
                 create_table_sql(shape, stage.target.database, shape.name),
             )
         engine.launch(Launch(job_id, "types", spec, source.endpoint))
-        wait_for_stream(engine, job_id)
+        planned = plan_readers(spec, source.shapes(source.endpoint, spec.tables))
+        wait_for_stream(engine, job_id, readers=len(planned))
         insert(stage.source, STREAM_ROWS_FROM)
         changed_keys(stage.source)
         settle(stage, engine, job_id)

@@ -113,7 +113,6 @@ def test_secrets_stay_in_the_environment() -> None:
         ("ledger_url", "mysql://root:hunter2@db/ledger", "write it as env:NAME"),
         ("tables", ["orders"], "write it as database.table"),
         ("server_ids", "many", "write it as 5400-5499"),
-        ("server_ids", "5400", "needs ids up to 5401"),
         ("stream", "Shop!", "use lower case letters"),
         ("source_port", "http", "write a number or env:NAME"),
         ("rds_region", "", "rds_region"),
@@ -127,6 +126,11 @@ def test_a_wrong_value_is_refused_in_one_sentence(attribute: str, value: object,
     text = refusal(**{attribute: value})
     assert said in text
     assert "hunter2" not in text
+
+
+def test_a_range_of_server_ids_that_cannot_be_enough_is_refused() -> None:
+    assert "needs ids up to 5401" in refusal(server_ids="5400", parallelism=2)
+    assert "needs ids up to 5401" in refusal(server_ids="5400", readers="per-table")
 
 
 def test_a_misspelt_attribute_is_refused() -> None:

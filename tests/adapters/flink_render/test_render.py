@@ -9,13 +9,9 @@ from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
 from cdc_assets.errors import ConfigurationError, UnsupportedType
-from cdc_assets.flink.render import (
-    RenderedStream,
-    SourceAccess,
-    StreamRenderer,
-    TargetAccess,
-    jdbc_url,
-)
+from cdc_assets.flink.render import RenderedStream, StreamRenderer
+from cdc_assets.flink.sinks import MySqlSink
+from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ports import Launch, Server
 
 ID = Column("id", "bigint", "bigint(20)", nullable=False)
@@ -38,14 +34,16 @@ SPEC = StreamSpec(
     ServerIdRange(5400, 5499),
     "dw",
     parallelism=2,
+    readers="per-table",
 )
+SHARED = replace(SPEC, readers="shared")
 COUNTING = replace(
     SPEC, queries=(QuerySpec("counts", "SELECT name, COUNT(*), MAX(`at`) FROM orders;"),)
 )
 PASSWORDS = ("so'urce", "tar'get")
 RENDER = StreamRenderer(
     SourceAccess("cdc", PASSWORDS[0]),
-    TargetAccess(Server("dw.example", 3306), "d w", "writer", PASSWORDS[1]),
+    MySqlSink(Server("dw.example", 3306), "d w", "writer", PASSWORDS[1]),
 )
 BLUE = Server("db.example", 3306)
 
@@ -98,6 +96,30 @@ def test_a_captured_table_gets_a_source_and_a_sink_and_one_insert() -> None:
 def test_each_table_has_a_block_of_server_ids_of_its_own() -> None:
     ids = [options(ddl).get("server-id") for ddl in render().ddl]
     assert [each for each in ids if each] == ["5400-5401", "5402-5403"]
+
+
+def test_tables_that_share_a_reader_are_views_of_it() -> None:
+    wide = replace(USERS, columns=(ID, NAME, Column("at", "datetime", "datetime(0)")))
+    text = RENDER(launch(SHARED), (ORDERS, wide), (TARGETS[0], replace(ORDERS, name="users")))
+    assert [re.sub(r"\s.*", "", ddl.split("TEMPORARY ")[1]) for ddl in text.ddl] == [
+        "TABLE", "VIEW", "VIEW", "TABLE", "TABLE",
+    ]  # fmt: skip
+    reader, orders, users = text.ddl[:3]
+    assert "`cdc$table` STRING METADATA FROM 'table_name' VIRTUAL" in reader
+    assert options(reader)["table-name"] == "(?:orders|users)"
+    assert options(reader)["server-id"] == "5400-5401"
+    assert orders == (
+        "CREATE TEMPORARY VIEW `orders` AS\nSELECT `id`, `name`, `at`\n"
+        "FROM `reader.1`\nWHERE `cdc$table` = 'orders'"
+    )
+    assert "CAST(`at` AS TIMESTAMP(0)) AS `at`" in users
+
+
+def test_a_shared_readers_own_column_keeps_clear_of_the_tables_columns() -> None:
+    odd = replace(ORDERS, columns=(ID, NAME, AT, replace(NAME, name="CDC$table")))
+    text = RENDER(launch(replace(SHARED, exclude_columns=())), (odd, USERS), (
+        replace(odd, database="dw"), TARGETS[1]))  # fmt: skip
+    assert "WHERE `cdc$table$` = 'users'" in text.ddl[2]
 
 
 def test_a_reader_never_reconnects_by_itself_and_its_job_never_restarts() -> None:
@@ -285,7 +307,7 @@ def test_a_source_table_that_is_named_like_a_sink_is_refused() -> None:
 
 
 def test_the_writers_session_is_strict_in_utc_and_keeps_the_id_zero() -> None:
-    url = jdbc_url(RENDER.target)
+    url = RENDER.sink.options(SPEC, "orders")["url"]
     assert url.startswith("jdbc:mysql://dw.example:3306/d%20w?")
     assert "STRICT_ALL_TABLES" in url
     assert "NO_AUTO_VALUE_ON_ZERO" in url
@@ -293,7 +315,7 @@ def test_the_writers_session_is_strict_in_utc_and_keeps_the_id_zero() -> None:
 
 
 def test_tls_is_asked_of_readers_and_writer() -> None:
-    renderer = StreamRenderer(replace(RENDER.source, tls=True), replace(RENDER.target, tls=True))
+    renderer = StreamRenderer(replace(RENDER.source, tls=True), replace(RENDER.sink, tls=True))
     text = renderer(launch(), (ORDERS, USERS), TARGETS)
     assert options(text.ddl[0])["debezium.database.ssl.mode"] == "required"
     assert "sslMode=REQUIRED" in options(text.ddl[1])["url"]

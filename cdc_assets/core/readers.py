@@ -1,0 +1,221 @@
+"""Readers: which captured tables share one binlog connection, and what it reads. Pure.
+
+A MySQL source of Flink CDC reads one list of columns, and one declared primary key. Tables
+share a reader when both fit all of them, so that nothing is read as text and cast back, and
+the planner still knows the key. That matters: without it every update reaches the writer as
+a delete and an insert, and a flush between the two leaves a row missing at the target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.types import Carried, carried, is_integer_key
+from cdc_assets.errors import ConfigurationError
+
+_INTEGERS = ("TINYINT", "SMALLINT", "INT", "BIGINT")
+_INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
+_DECIMAL = re.compile(r"DECIMAL\((\d+), (\d+)\)")
+_TIMESTAMP = re.compile(r"(TIMESTAMP|TIMESTAMP_LTZ)\((\d)\)")
+_MOST_DIGITS = 38
+
+
+@dataclass(frozen=True)
+class TableColumns:
+    """A captured table and how each of its columns is carried.
+
+    Attributes:
+        table: The table.
+        shape: As the server describes it.
+        columns: Its carried columns, in the table's order.
+        key: Names of the primary key's columns, in key order.
+    """
+
+    table: TableRef
+    shape: TableShape
+    columns: tuple[Carried, ...]
+    key: tuple[str, ...]
+
+    @property
+    def cut_by(self) -> tuple[bool, ...]:
+        """Return which parts of the key are integers: it decides how a snapshot is cut."""
+        return tuple(is_integer_key(self.shape, name) for name in self.key)
+
+    def source_type(self, name: str) -> str | None:
+        """Return the Flink type of a column, None where the table has no such column."""
+        return next((way.source_type for way in self.columns if way.column.name == name), None)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One binlog connection (one per subtask while a snapshot runs) and the tables it serves.
+
+    Attributes:
+        tables: At least one; more than one are of one database and have one key.
+        columns: Name and Flink type of everything it reads, in a fixed order.
+        server_ids: One id for each subtask.
+    """
+
+    tables: tuple[TableColumns, ...]
+    columns: tuple[tuple[str, str], ...]
+    server_ids: ServerIdRange
+
+    @property
+    def is_shared(self) -> bool:
+        """Return whether rows of several tables come out of it."""
+        return len(self.tables) > 1
+
+    @property
+    def database(self) -> str:
+        """Return the database of all its tables."""
+        return self.tables[0].table.database
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Return the primary key of all its tables."""
+        return self.tables[0].key
+
+    def type_of(self, name: str) -> str:
+        """Return the type that a column is read as."""
+        return dict(self.columns)[name]
+
+
+def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader, ...]:
+    """Return the readers of a stream, in the order of their first tables.
+
+    Tables share a reader when they are of one database, have the same primary key (names,
+    order and types), and no column name of theirs stands for types that no one type can
+    hold. Each table joins the first reader that it fits.
+
+    Raises:
+        ConfigurationError: A table is missing or has no primary key, or the range of server
+            ids is too small.
+        UnsupportedType: A column cannot be carried.
+    """
+    found = {shape.label: shape for shape in shapes}
+    groups: list[list[TableColumns]] = []
+    merged: list[dict[str, str]] = []
+    for table in spec.tables:
+        each = describe_table(spec, table, found.get(table.label))
+        own = {way.column.name: way.source_type for way in each.columns}
+        for index, group in enumerate(groups):
+            union = _union(merged[index], own) if _may_share(spec, group[0], each) else None
+            if union is not None:
+                group.append(each)
+                merged[index] = union
+                break
+        else:
+            groups.append([each])
+            merged.append(own)
+    return tuple(
+        Reader(tuple(group), tuple(columns.items()), spec.server_ids.block(index, spec.parallelism))
+        for index, (group, columns) in enumerate(zip(groups, merged, strict=True))
+    )
+
+
+def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) -> TableColumns:
+    """Return how each column of a captured table is carried, without the excluded ones.
+
+    Raises:
+        ConfigurationError: The table does not exist, has no primary key, or a part of the
+            key is excluded.
+        UnsupportedType: A column cannot be carried.
+    """
+    if shape is None:
+        raise ConfigurationError("no such table", field="tables", value=table.label)
+    key = key_of(shape)
+    excluded = {name.lower() for name in spec.exclude_columns}
+    columns: list[Carried] = []
+    for column in shape.columns:
+        if f"{table.name}.{column.name}".lower() in excluded:
+            if column.name in key:
+                raise ConfigurationError(
+                    "part of the primary key, so it cannot be left out",
+                    field=f"{spec.name}.exclude_columns",
+                    value=f"{table.name}.{column.name}",
+                )
+            continue
+        is_key = column.name in key
+        columns.append(carried(shape.label, column, is_key=is_key, target=spec.target_kind))
+    return TableColumns(table, shape, tuple(columns), key)
+
+
+def key_of(shape: TableShape) -> tuple[str, ...]:
+    """Return a table's primary key.
+
+    Raises:
+        ConfigurationError: It has none.
+    """
+    if not shape.primary_key:
+        raise ConfigurationError(
+            "has no primary key, so its rows cannot be told apart",
+            field="tables",
+            value=shape.label,
+            hint="Add one, or leave the table out",
+        )
+    return shape.primary_key
+
+
+def own_value(way: Carried, read_as: str, quoted: str) -> str:
+    """Return the expression that gives a column its own type back.
+
+    Args:
+        way: How the column is carried.
+        read_as: The type that the reader reads it as.
+        quoted: The quoted column name.
+    """
+    return quoted if read_as == way.source_type else f"CAST({quoted} AS {way.source_type})"
+
+
+def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool:
+    return (
+        spec.shares_readers
+        and one.table.database == other.table.database
+        and one.key == other.key
+        and one.cut_by == other.cut_by
+        and all(one.source_type(name) == other.source_type(name) for name in one.key)
+    )
+
+
+def _union(one: dict[str, str], other: dict[str, str]) -> dict[str, str] | None:
+    """Return the columns that hold both, None where a name stands for unlike types."""
+    found = dict(one)
+    for name, kind in other.items():
+        wide = common_type(found.get(name, kind), kind)
+        if wide is None:
+            return None
+        found[name] = wide
+    return found
+
+
+def common_type(one: str, other: str) -> str | None:
+    """Return the Flink type that holds every value of both exactly, None where none does.
+
+    Example:
+        >>> common_type("INT", "DECIMAL(20, 0)"), common_type("STRING", "INT")
+        ('DECIMAL(20, 0)', None)
+    """
+    if one == other:
+        return one
+    if one in _INTEGERS and other in _INTEGERS:
+        return max(one, other, key=_INTEGERS.index)
+    left, right = _digits(one), _digits(other)
+    if left is not None and right is not None:
+        scale = max(left[1], right[1])
+        size = max(left[0] - left[1], right[0] - right[1]) + scale
+        return f"DECIMAL({size}, {scale})" if size <= _MOST_DIGITS else None
+    first, second = _TIMESTAMP.fullmatch(one), _TIMESTAMP.fullmatch(other)
+    if first and second and first[1] == second[1]:
+        return f"{first[1]}({max(int(first[2]), int(second[2]))})"
+    return None
+
+
+def _digits(kind: str) -> tuple[int, int] | None:
+    match = _DECIMAL.fullmatch(kind)
+    if match:
+        return int(match[1]), int(match[2])
+    return (_INTEGER_DIGITS[kind], 0) if kind in _INTEGER_DIGITS else None
