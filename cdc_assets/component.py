@@ -5,19 +5,19 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef, TargetKind
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.rds.resource import RdsResource
-from cdc_assets.targets.resource import MySqlTargetResource
+from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
 from cdc_assets.translator import CdcProps, CdcTranslator
 
 _ENV = "env:"
@@ -156,8 +156,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         """Return key and looks of one part of the stream; override it to change them."""
         return CdcTranslator().get_asset_spec(props)
 
+    target_kind: ClassVar[TargetKind]
+
     @abstractmethod
-    def target(self) -> MySqlTargetResource:
+    def target(self) -> TargetResource:
         """Return where rows land."""
 
     @property
@@ -175,6 +177,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             name=self.stream,
             tables=tuple(TableRef.parse(text) for text in self.tables),
             server_ids=ServerIdRange.parse(str(self.server_ids)),
+            target_kind=type(self).target_kind,
             target_database=self.target_database_name,
             queries=tuple(QuerySpec(name, sql) for name, sql in self.queries.items()),
             readers=self.readers,
@@ -320,6 +323,8 @@ class MySqlToMySqlComponent(CdcStreamComponent):
           rds_region: eu-central-1
         ```
     """
+
+    target_kind: ClassVar[TargetKind] = "mysql"
 
     target_host: str = Field(description=f"Host name of the target. {_LINK}")
     target_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")

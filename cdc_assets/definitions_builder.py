@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
 
@@ -21,7 +21,7 @@ from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.runtime import Budgets
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-from cdc_assets.targets.resource import MySqlTargetResource
+from cdc_assets.targets.resource import TargetResource
 from cdc_assets.translator import CdcTranslator, StreamGraph
 from cdc_assets.wiring import StreamAccess, StreamWiring, resource_key
 
@@ -69,7 +69,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     *,
     streams: StreamSpec | Sequence[StreamSpec],
     source: MySqlResource | Mapping[str, MySqlResource],
-    target: MySqlTargetResource,
+    target: TargetResource,
     flink: FlinkResource,
     ledger: LedgerResource,
     rds: RdsResource | None = None,
@@ -146,7 +146,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
-            spec=spec,
+            spec=replace(spec, target_kind=target.kind),
             source=own,
             target=target,
             flink=flink,

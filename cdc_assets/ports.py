@@ -16,6 +16,7 @@ from cdc_assets.core.observation import (
     ServerView,
 )
 from cdc_assets.core.position import Coordinates, Position
+from cdc_assets.core.preflight import Fault
 from cdc_assets.core.source import FileBirth, SourceIdentity
 from cdc_assets.core.stream import IncarnationKind, ServerIdRange, StreamSpec, TableRef
 
@@ -131,6 +132,21 @@ class Target(Protocol):
         bound: Key | None = None,
     ) -> int:
         """Count the rows of a target table, up to the key `bound` (included) if given."""
+        ...
+
+
+class JudgedTarget(Target, Protocol):
+    """A target that judges itself before a launch; MySQL's is judged by `core.preflight_tables`."""
+
+    def faults(self, spec: StreamSpec, shapes: Mapping[str, TableShape]) -> Sequence[Fault]:
+        """Return everything that keeps the stream from landing there, without changing it.
+
+        A target that does not answer is a fault, not an error.
+
+        Args:
+            spec: The stream.
+            shapes: The captured tables that exist, by `database.table`.
+        """
         ...
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
-from cdc_assets.errors import EventFeedError
+from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
-from cdc_assets.flink.sinks import MySqlSink
+from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.client import MySqlSource
@@ -24,11 +24,11 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import Server
+from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
-from cdc_assets.targets.resource import MySqlTargetResource
+from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
 
 
 def resource_key(stream: str) -> str:
@@ -111,7 +111,7 @@ class StreamWiring:
 
     spec: StreamSpec
     source: MySqlResource
-    target: MySqlTargetResource
+    target: TargetResource
     flink: FlinkResource
     ledger: LedgerResource
     rds: RdsResource | None = None
@@ -140,15 +140,15 @@ class StreamWiring:
         reader, writer = source.get_client(), target.get_client()
         engine = FlinkEngine(
             client=flink.get_client(),
-            gateway=flink.get_gateway(secrets=(source.password, target.password)),
+            gateway=flink.get_gateway(secrets=(source.password, *target.secret_values())),
             folders=flink.get_folders(),
             source=reader,
             target=writer,
-            render=StreamRenderer(_readers(source), _writer(target)),
+            render=StreamRenderer(_readers(source), sink_of(target)),
             clock=clock,
         )
         # The database's real name follows the environment; the asset keys do not.
-        spec = replace(self.spec, target_database=target.database)
+        spec = replace(self.spec, target_database=target.namespace)
         feed = None
         if self.rds is not None:
             rds = _patient(resolved(self.rds), patience_seconds)
@@ -174,7 +174,7 @@ class _Preflight:
 
     spec: StreamSpec
     source: MySqlSource
-    target: MySqlTarget
+    target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
 
@@ -185,15 +185,19 @@ class _Preflight:
             green, group = self._green()
         except EventFeedError as error:
             silent = [Fault("rds", str(error), "an answer", "Look at the access", "warning")]
+        target = self.target
         facts = gather(
             self.source,
             self.spec,
-            self.target,
+            target if isinstance(target, MySqlTarget) else None,
             green=green,
             green_group=group,
             server_time_zone=self.time_zone,
         )
-        return [*judge(facts), *silent]
+        found = [*judge(facts), *silent]
+        if not isinstance(target, MySqlTarget):
+            found.extend(target.faults(self.spec, facts.source.shapes))
+        return found
 
     def _green(self) -> tuple[Server | None, str | None]:
         """Return green's own endpoint and the state of its parameter group, if there is one."""
@@ -217,7 +221,22 @@ def _readers(source: MySqlResource) -> SourceAccess:
     return SourceAccess(source.username, source.password, source.time_zone, tls=source.tls != "off")
 
 
-def _writer(target: MySqlTargetResource) -> MySqlSink:
+def sink_of(target: TargetResource) -> Sink:
+    """Return how Flink SQL writes a target.
+
+    Args:
+        target: With every variable replaced by its value.
+
+    Raises:
+        ConfigurationError: There is no way into this kind of target.
+    """
+    for each in type(target).__mro__:
+        if each in _SINKS:
+            return _SINKS[each](target)
+    raise ConfigurationError("no way into this target", field="target", value=target.kind)
+
+
+def _mysql_sink(target: MySqlTargetResource) -> Sink:
     return MySqlSink(
         Server(target.host, target.port),
         target.database,
@@ -225,3 +244,6 @@ def _writer(target: MySqlTargetResource) -> MySqlSink:
         target.password,
         tls=target.tls != "off",
     )
+
+
+_SINKS: dict[type, Callable[[Any], Sink]] = {MySqlTargetResource: _mysql_sink}

@@ -139,7 +139,7 @@ class PreflightFacts:
     Attributes:
         spec: The stream.
         source: The server behind the endpoint.
-        target: The target.
+        target: The target; None where it judges itself.
         green: Green's own endpoint, None without a deployment.
         green_group: Apply status of green's parameter group, None without one.
         wanted_retention_hours: How long binlogs must be kept.
@@ -148,7 +148,7 @@ class PreflightFacts:
 
     spec: StreamSpec
     source: ServerFacts
-    target: TargetFacts
+    target: TargetFacts | None
     green: ServerFacts | None = None
     green_group: str | None = None
     wanted_retention_hours: float = DEFAULT_RETENTION_HOURS

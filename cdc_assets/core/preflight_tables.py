@@ -12,6 +12,7 @@ from cdc_assets.core.preflight import (
     Fault,
     PreflightFacts,
     ServerFacts,
+    TargetFacts,
     judge_group,
     judge_server,
 )
@@ -51,7 +52,8 @@ def _faults(facts: PreflightFacts) -> Iterator[Fault]:
                 yield replace(fault, field=f"green.{fault.field}")
     yield from judge_group(facts)
     yield from _excluded(facts)
-    yield from _target(facts)
+    if facts.target is not None:
+        yield from _target(facts, facts.target)
 
 
 def _reader_ids(facts: PreflightFacts) -> Iterator[Fault]:
@@ -131,7 +133,7 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             )
     for column in carried_names(spec, table, shape):
         try:
-            carried(shape.label, column)
+            carried(shape.label, column, target=spec.target_kind)
         except UnsupportedType as error:
             yield Fault(
                 f"{shape.label}.{column.name}",
@@ -160,8 +162,7 @@ def _excluded(facts: PreflightFacts) -> Iterator[Fault]:
             )
 
 
-def _target(facts: PreflightFacts) -> Iterator[Fault]:
-    target = facts.target
+def _target(facts: PreflightFacts, target: TargetFacts) -> Iterator[Fault]:
     if target.problem:
         yield Fault(
             "target.host",
@@ -175,7 +176,7 @@ def _target(facts: PreflightFacts) -> Iterator[Fault]:
     unknown = {t.target_name for t in facts.spec.copied if t.label not in facts.source.shapes}
     for name in facts.spec.target_names:
         if name not in unknown:
-            yield from _target_table(facts, name)
+            yield from _target_table(target, name)
     for table in facts.spec.copied:
         source, shape = facts.source.shapes.get(table.label), target.shapes.get(table.target_name)
         if source is not None and shape is not None:
@@ -186,8 +187,7 @@ def _target(facts: PreflightFacts) -> Iterator[Fault]:
             yield from _query_table(shape)
 
 
-def _target_table(facts: PreflightFacts, name: str) -> Iterator[Fault]:
-    target = facts.target
+def _target_table(target: TargetFacts, name: str) -> Iterator[Fault]:
     label = f"{target.database}.{name}"
     if name not in target.shapes:
         yield Fault(

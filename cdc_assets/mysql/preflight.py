@@ -83,7 +83,7 @@ class TargetProbe(Protocol):
 def gather(
     source: MySqlSource,
     spec: StreamSpec,
-    target: TargetProbe,
+    target: TargetProbe | None,
     *,
     green: Server | None = None,
     green_group: str | None = None,
@@ -95,7 +95,7 @@ def gather(
     Args:
         source: The source, at its endpoint.
         spec: The stream.
-        target: The target.
+        target: The target; None where it judges itself.
         green: Green's own endpoint, where a deployment has one.
         green_group: Apply status of green's parameter group, as RDS says it.
         wanted_retention_hours: How long binlogs must be kept.
@@ -108,7 +108,7 @@ def gather(
     return PreflightFacts(
         spec=spec,
         source=facts,
-        target=_target_facts(target, spec, facts),
+        target=None if target is None else _target_facts(target, spec, facts),
         green=None if green is None else _server_facts(source, green, "green", spec),
         green_group=green_group,
         wanted_retention_hours=wanted_retention_hours,

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
 import dagster as dg
 from pydantic import Field
 
-from cdc_assets.ports import Server
+from cdc_assets.core.stream import TargetKind
+from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.targets.mysql import MySqlTarget, Tls
 
 
-class MySqlTargetResource(dg.ConfigurableResource[MySqlTarget]):
+class TargetResource(dg.ConfigurableResource[Any]):
+    """Where rows land; one subclass for each kind of target."""
+
+    kind: ClassVar[TargetKind]
+
+    @property
+    def namespace(self) -> str:
+        """Return the database, schema or prefix that the target tables are in."""
+        raise NotImplementedError
+
+    def secret_values(self) -> Sequence[str]:
+        """Return what must not show in any log or error."""
+        raise NotImplementedError
+
+    def get_client(self) -> MySqlTarget | JudgedTarget:
+        """Return the target; nothing is opened before its first use."""
+        raise NotImplementedError
+
+
+class MySqlTargetResource(TargetResource):
     """A MySQL or MariaDB database that rows land in.
 
     Example:
@@ -21,6 +44,8 @@ class MySqlTargetResource(dg.ConfigurableResource[MySqlTarget]):
         ... ).port
         3306
     """
+
+    kind: ClassVar[TargetKind] = "mysql"
 
     host: str = Field(description="Host name.")
     port: int = Field(default=3306, description="TCP port.")
@@ -42,6 +67,15 @@ class MySqlTargetResource(dg.ConfigurableResource[MySqlTarget]):
     read_timeout_seconds: float = Field(
         default=10.0, gt=0, description="How long an answer may take, row counts aside."
     )
+
+    @property
+    def namespace(self) -> str:
+        """Return the database that holds the target tables."""
+        return self.database
+
+    def secret_values(self) -> Sequence[str]:
+        """Return the password."""
+        return (self.password,)
 
     def get_client(self) -> MySqlTarget:
         """Return the target; nothing is opened before its first use."""
