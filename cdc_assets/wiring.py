@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -230,7 +231,7 @@ def sink_of(target: TargetResource) -> Sink:
     Raises:
         ConfigurationError: There is no way into this kind of target.
     """
-    for each in type(target).__mro__:
+    for each in inspect.getmro(type(target)):
         if each in _SINKS:
             return _SINKS[each](target)
     raise ConfigurationError("no way into this target", field="target", value=target.kind)
