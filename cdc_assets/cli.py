@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cdc_assets.errors import CdcError, ConfigurationError
+from cdc_assets.smt.command import generate
 
 _STOP_PURPOSE = "person"
 
@@ -99,6 +100,8 @@ def cli(ctx: click.Context, definitions: Path) -> None:
     """MySQL change streams that survive a blue/green upgrade."""
     ctx.obj = definitions
 
+
+cli.add_command(generate)
 
 _STREAM = click.argument("stream")
 _JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")

@@ -243,9 +243,15 @@ def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT00
 
 def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
-    if kind.base == "timestamp" and not is_key:
+    if is_key:
+        return _plain(kind, natural)
+    # As text: the connector writes a date through the Julian calendar, and a moment on a full
+    # minute without its seconds (StarRocksTableRowTransformer).
+    if kind.base in {"date", "datetime"}:
+        return natural, "STRING", "CAST({} AS STRING)"
+    if kind.base == "timestamp":
         digits = kind.size or 0
-        return natural, f"TIMESTAMP({digits})", f"CAST({{}} AS TIMESTAMP({digits}))"
+        return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
     return _plain(kind, natural)
 
 

@@ -1,0 +1,1 @@
+"""SMT: configuration files of the StarRocks Migration Tool, and the files that come of them."""
