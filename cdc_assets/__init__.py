@@ -12,6 +12,7 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_starrocks import MySqlToStarRocksComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
     from cdc_assets.definitions_builder import build_cdc_definitions
@@ -24,7 +25,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource
+    from cdc_assets.targets.resource import MySqlTargetResource, StarRocksTargetResource
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -40,10 +41,12 @@ _HOMES = {
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToMySqlComponent": "component",
+    "MySqlToStarRocksComponent": "component_starrocks",
     "Policy": "core.recovery",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
+    "StarRocksTargetResource": "targets.resource",
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
@@ -68,10 +71,12 @@ __all__ = [
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToMySqlComponent",
+    "MySqlToStarRocksComponent",
     "Policy",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",
+    "StarRocksTargetResource",
     "StreamGraph",
     "StreamSpec",
     "TableRef",

@@ -17,6 +17,7 @@ from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
@@ -29,7 +30,11 @@ from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
-from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
+from cdc_assets.targets.resource import (
+    MySqlTargetResource,
+    StarRocksTargetResource,
+    TargetResource,
+)
 
 
 def resource_key(stream: str) -> str:
@@ -247,4 +252,20 @@ def _mysql_sink(target: MySqlTargetResource) -> Sink:
     )
 
 
-_SINKS: dict[type, Callable[[Any], Sink]] = {MySqlTargetResource: _mysql_sink}
+def _starrocks_sink(target: StarRocksTargetResource) -> Sink:
+    return StarRocksSink(
+        Server(target.host, target.query_port),
+        target.all_load_addresses,
+        target.database,
+        target.username,
+        target.password,
+        delivery=target.delivery,
+        load_format=target.load_format,
+        options_by_table=target.sink_options,
+    )
+
+
+_SINKS: dict[type, Callable[[Any], Sink]] = {
+    MySqlTargetResource: _mysql_sink,
+    StarRocksTargetResource: _starrocks_sink,
+}

@@ -6,18 +6,30 @@ is its own table (StarRocksSinkTable.typesMap), and it looks at it before a job 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.types import INT_BITS, TEXT_BYTES, Carried, MySqlType, carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
+
+Delivery = Literal["at-least-once", "exactly-once"]
+LoadFormat = Literal["json", "csv"]
 
 # StarRocks counts a VARCHAR's length in bytes.
 MAX_VARCHAR = 1_048_576
 # Configuration `primary_key_limit_size` of StarRocks, bytes of a whole encoded key.
 MAX_KEY_BYTES = 128
 _BYTES_PER_CHARACTER = 4
+# Names of tables and databases are parts of the load's URL and headers, which the connector
+# does not escape; StarRocks' own rule for columns is FeNameFormat.
+_TABLE_NAME = re.compile(r"[0-9A-Za-z_]{1,256}")
+_DATABASE_NAME = re.compile(r"[A-Za-z_][0-9A-Za-z_]{0,255}")
+_COLUMN_NAME = re.compile(r"[^\x00-\x1f=<>!*`]{1,1024}")
+# The connector adds a column of this name to say upsert or delete.
+_OPERATION = "__op"
 _DECIMAL_DIGITS = 38
 # DECIMAL without `use_decimal_v3` is DECIMALV2 with these limits.
 _OLD_DIGITS, _OLD_SCALE = 27, 9
@@ -202,6 +214,21 @@ def _statement(table: str, lines: Sequence[str], key: Sequence[str], options: Ta
         f'PRIMARY KEY({keys})\nCOMMENT ""\n{partition}'
         f"DISTRIBUTED BY HASH({spread}){buckets}\nPROPERTIES (\n{texts}\n)"
     )
+
+
+def is_table_name(name: str) -> bool:
+    """Return whether the connector can load a table of this name."""
+    return bool(_TABLE_NAME.fullmatch(name))
+
+
+def is_database_name(name: str) -> bool:
+    """Return whether the connector can load into a database of this name."""
+    return bool(_DATABASE_NAME.fullmatch(name))
+
+
+def is_column_name(name: str) -> bool:
+    """Return whether the connector can load a column of this name."""
+    return bool(_COLUMN_NAME.fullmatch(name)) and name.lower() != _OPERATION
 
 
 def quote(name: str) -> str:

@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.starrocks import ordered_columns
+from cdc_assets.core.starrocks import (
+    is_column_name,
+    is_database_name,
+    is_table_name,
+    ordered_columns,
+)
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.smt.config import SmtConfig, TableRule
 
@@ -23,12 +28,6 @@ SHARD_COLUMNS = tuple(
     for name in ("database_name", "table_name")
 )
 _NUMBERED = re.compile(r"(.+?)[_-]?[0-9]+")
-# Both are parts of the load's URL and headers, which the connector does not escape.
-_TABLE_NAME = re.compile(r"[0-9A-Za-z_]{1,256}")
-_DATABASE_NAME = re.compile(r"[A-Za-z_][0-9A-Za-z_]{0,255}")
-_COLUMN_NAME = re.compile(r"[^\x00-\x1f=<>!*`]{1,1024}")
-# The column by which the connector says upsert or delete.
-_OPERATION = "__op"
 
 
 @dataclass(frozen=True)
@@ -190,12 +189,12 @@ def _refuse_doubles(targets: Sequence[TargetTable]) -> None:
 
 
 def _refuse_names(target: TargetTable) -> None:
-    for what, name, pattern in (
-        ("database", target.database, _DATABASE_NAME),
-        ("table", target.name, _TABLE_NAME),
-        *(("column", column.name, _COLUMN_NAME) for column in target.columns),
+    for what, name, is_good in (
+        ("database", target.database, is_database_name),
+        ("table", target.name, is_table_name),
+        *(("column", column.name, is_column_name) for column in target.columns),
     ):
-        if not pattern.fullmatch(name) or name == _OPERATION:
+        if not is_good(name):
             raise ConfigurationError(
                 f"no name for a StarRocks {what} that the connector can load",
                 field=target.label,

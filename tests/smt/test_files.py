@@ -209,7 +209,7 @@ def test_quotes_in_column_names_stay_names() -> None:
 
 def test_a_table_without_a_primary_key_is_refused() -> None:
     config = config_of(rule(1, "demo", ".*"))
-    with pytest.raises(ConfigurationError, match="has no primary key.*demo.t"):
+    with pytest.raises(ConfigurationError, match=r"has no primary key.*demo.t"):
         render_files(config, plan(config, shape("demo.t", key=())))
 
 

@@ -1,0 +1,153 @@
+"""MySqlToStarRocksComponent: a stream into StarRocks as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import dagster as dg
+from pydantic import BaseModel, Field, field_validator
+
+from cdc_assets.component import CdcStreamComponent, number_or_variable, text_or_variable
+from cdc_assets.core.starrocks import Delivery, LoadFormat
+from cdc_assets.core.stream import TargetKind
+from cdc_assets.targets.resource import StarRocksTargetResource
+
+_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
+
+
+class MySqlToStarRocksScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    stream: str = Field(default="shop", description="Name of the stream.")
+    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
+    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
+    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
+    target_host: str = Field(default="env:CDC_TARGET_HOST", description="A front end.")
+    target_database: str = Field(default="warehouse", description="Holds the target tables.")
+
+
+class MySqlToStarRocksScaffolder(dg.Scaffolder[MySqlToStarRocksScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToStarRocksScaffoldParams]:
+        """Return the options."""
+        return MySqlToStarRocksScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToStarRocksScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToStarRocksScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToStarRocksScaffoldParams) -> Mapping[str, object]:
+    return {
+        "stream": params.stream,
+        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
+        "server_ids": params.server_ids,
+        "source_host": params.source_host,
+        "source_username": "env:CDC_SOURCE_USER",
+        "source_password": "env:CDC_SOURCE_PASSWORD",
+        "target_host": params.target_host,
+        "target_username": "env:CDC_TARGET_USER",
+        "target_password": "env:CDC_TARGET_PASSWORD",
+        "target_database": params.target_database,
+        "flink_rest_url": "env:FLINK_REST_URL",
+        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+        "ledger_url": "env:CDC_LEDGER_URL",
+    }
+
+
+@dg.scaffold_with(MySqlToStarRocksScaffolder)
+class MySqlToStarRocksComponent(CdcStreamComponent):
+    """A MySQL change stream into StarRocks that survives an RDS blue/green upgrade.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToStarRocksComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customer"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_host: fe.example
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_database: warehouse
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+        ```
+    """
+
+    target_kind: ClassVar[TargetKind] = "starrocks"
+
+    target_host: str = Field(
+        description=f"Host name of a front end. {_LINK}", examples=["fe.example"]
+    )
+    target_query_port: int | str = Field(default=9030, description=f"Its MySQL port. {_LINK}")
+    target_http_port: int | str = Field(
+        default=8030, description=f"Its HTTP port, which loads go to. {_LINK}"
+    )
+    target_username: str = Field(description=f"Account that loads the target tables. {_LINK}")
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_database: str = Field(
+        description="Database that holds the target tables; part of their asset keys."
+    )
+    target_delivery: Delivery = Field(
+        default="at-least-once",
+        description="`exactly-once` is for streams with queries: rows then become visible with "
+        "Flink's checkpoints.",
+    )
+    target_load_format: LoadFormat = Field(
+        default="json", description="`json`, or `csv`, which is smaller and escapes nothing."
+    )
+    target_sink_options: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="More options of StarRocks' connector, by target table; `*` is for all.",
+        examples=[{"orders": {"sink.buffer-flush.interval-ms": "5000"}}],
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return cls._secrets_come_from_the_environment(value)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into StarRocks that survives a blue/green upgrade.",
+            tags=["cdc", "flink", "mysql", "starrocks", "rds"],
+        )
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+        return self.target_database
+
+    def target(self) -> StarRocksTargetResource:
+        """Return where rows land."""
+        return StarRocksTargetResource(
+            host=text_or_variable(self.target_host),
+            query_port=number_or_variable(self.target_query_port, field="target_query_port"),
+            http_port=number_or_variable(self.target_http_port, field="target_http_port"),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            database=self.target_database,
+            delivery=self.target_delivery,
+            load_format=self.target_load_format,
+            sink_options=self.target_sink_options,
+        )
