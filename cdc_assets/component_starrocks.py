@@ -114,7 +114,8 @@ class MySqlToStarRocksComponent(CdcStreamComponent):
     target_load_format: LoadFormat = Field(
         default="json", description="`json`, or `csv`, which is smaller and escapes nothing."
     )
-    target_sink_options: dict[str, dict[str, str]] = Field(
+    # Dagster turns a text of digits into a number.
+    target_sink_options: dict[str, dict[str, str | int | float | bool]] = Field(
         default_factory=dict,
         description="More options of StarRocks' connector, by target table; `*` is for all.",
         examples=[{"orders": {"sink.buffer-flush.interval-ms": "5000"}}],
@@ -149,5 +150,13 @@ class MySqlToStarRocksComponent(CdcStreamComponent):
             database=self.target_database,
             delivery=self.target_delivery,
             load_format=self.target_load_format,
-            sink_options=self.target_sink_options,
+            sink_options={
+                table: {name: _written(value) for name, value in options.items()}
+                for table, options in self.target_sink_options.items()
+            },
         )
+
+
+def _written(value: str | float | bool) -> str:  # noqa: FBT001 - an option's value
+    """Return an option's value as Flink reads it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -356,8 +356,10 @@ class StarRocksStore:
         )
 
     def _run(self, sql: str, *values: object) -> list[tuple[object, ...]]:
-        found: duckdb.DuckDBPyConnection = self._connection.execute(sql, list(values))
-        return cast("list[tuple[object, ...]]", found.fetchall())
+        # The connection holds one result: another thread's statement would replace it.
+        with self._lock:
+            found: duckdb.DuckDBPyConnection = self._connection.execute(sql, list(values))
+            return cast("list[tuple[object, ...]]", found.fetchall())
 
     def _has_database(self, name: str) -> bool:
         return bool(self._run(f"SELECT 1 FROM {CATALOG}.databases WHERE name = ?", name))

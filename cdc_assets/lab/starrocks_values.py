@@ -141,9 +141,11 @@ def _decimal(column: StoredColumn, value: object) -> str:
         with localcontext() as context:
             context.prec = 80
             number = Decimal(str(value).strip()).quantize(Decimal(1).scaleb(-column.scale))
+            # Here, because abs() rounds to the digits of its context.
+            fits = number.is_finite() and abs(number) < 10 ** (column.size - column.scale)
     except (InvalidOperation, ValueError):
         raise Misfit(f"Value '{_shown(value)}' is not DECIMAL") from None
-    if not number.is_finite() or abs(number) >= Decimal(10) ** (column.size - column.scale):
+    if not fits:
         raise Misfit(f"Decimal '{_shown(value)}' is out of range. The type of '{column.name}' is "
                      f"DECIMAL({column.size},{column.scale})")  # fmt: skip
     return f"{number:f}"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -148,6 +149,30 @@ def test_values_come_back_as_mysql_gives_them(standin: StandIn) -> None:
     assert found[1:5] == ("é😀", -128, 2**64 - 1, Decimal("1.50"))
     assert [str(value) for value in found[5:7]] == ["1582-10-10", "2024-01-01 00:00:00"]
     assert found[7:] == (b"\x01", 0.1)
+
+
+def test_decimals_of_38_digits_are_kept(standin: StandIn) -> None:
+    standin.sql(
+        "DROP TABLE IF EXISTS `d`.`wide`",
+        "CREATE TABLE `d`.`wide` (`id` INT NOT NULL, `a` DECIMAL(38, 0) NULL, `b` DECIMAL(38, 30)"
+        " NULL) PRIMARY KEY(`id`) DISTRIBUTED BY HASH(`id`)",
+    )
+    body = f'[{{"id":1,"a":{"9" * 38},"b":1E-30}},{{"id":2,"a":{"1" + "0" * 38}}}]'
+    answer = standin.put("/api/d/wide/_stream_load", body.encode(), max_filter_ratio="0.5", **JSON)
+    assert answer["NumberFilteredRows"] == 1
+    row = StarRocksRows(standin.port, ACCOUNT, "d").rows("wide")
+    assert row == {1: (1, Decimal("9" * 38), Decimal("1E-30"))}
+
+
+def test_loads_and_questions_at_the_same_time_do_not_mix(standin: StandIn) -> None:
+    def work(number: int) -> object:
+        answer = standin.load([{"id": number, "name": "x"}])
+        standin.sql("SELECT COUNT(*) FROM `d`.`t`")
+        return answer["Status"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(work, range(100))) == {"Success"}
+    assert len(standin.rows()) == 100
 
 
 @pytest.mark.parametrize(
