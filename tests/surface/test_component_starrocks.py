@@ -55,7 +55,7 @@ def test_yaml_gives_the_graph_of_a_stream() -> None:
         )
         with sandbox.load_component_and_build_defs(defs_path=path) as (_, defs):
             keys = {spec.key.to_user_string() for spec in defs.resolve_all_asset_specs()}
-    assert {"shop/snapshot", "shop/stream", "starrocks/warehouse/orders"} <= keys
+    assert {"shop/snapshot", "shop/stream", "target/warehouse/orders"} <= keys
 
 
 def test_the_attributes_become_the_resource(monkeypatch: pytest.MonkeyPatch) -> None:
