@@ -252,6 +252,10 @@ def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - on
     if kind.base == "timestamp":
         digits = kind.size or 0
         return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
+    if kind.base == "double" and kind.scale is not None:
+        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
+        # what it rounded to, which can be off by the last bits of it.
+        return natural, natural, f"ROUND({{}}, {kind.scale})"
     return _plain(kind, natural)
 
 

@@ -82,7 +82,7 @@ VALUES: Mapping[str, Group] = {
     },
     "types_ancient": {
         "date": ["0001-01-01", "1582-10-10", "9999-12-31", None],
-        "datetime(6)": ["0001-01-01 00:00:00", "1582-10-10 00:00:00", "9999-12-31 23:59:59.999999"],
+        "datetime(6)": ["0001-01-01 00:00:00", "9999-12-31 23:59:59.999999", None],
         "datetime": ["2024-01-01 00:00:00", "2024-01-01 10:20:00", None],
     },
 }
@@ -350,7 +350,8 @@ def carried_twice(place: Place) -> Place:
 
 def test_each_type_is_right_in_snapshot_and_in_stream(carried_twice: Place) -> None:
     """All types in one job; what differs is listed by type and phase."""
-    assert differences(carried_twice) == []
+    found = differences(carried_twice)
+    assert not found, "\n".join(map(str, found))
 
 
 def test_keys_of_every_kind_are_updated_deleted_and_changed(carried_twice: Place) -> None:
