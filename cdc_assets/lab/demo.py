@@ -27,6 +27,7 @@ from cdc_assets.lab.stage import (
 from cdc_assets.lab.workload import Writer, add_customer, execute, seed, wait_for_order
 
 _ORDERS = 2_000
+_NEW_CUSTOMERS = range(11, 16)
 _AT_GREEN_SECONDS = 120.0
 _RECOVERY_SECONDS = 150.0
 _CHANGE_SECONDS = 30.0
@@ -98,7 +99,7 @@ def _copy_and_stream(api: DagsterApi, story: Story) -> None:
 
 
 def _changes(stage: Stage, story: Story) -> None:
-    for number in range(11, 16):
+    for number in _NEW_CUSTOMERS:
         add_customer(stage.source, number)
     execute(stage.source, "UPDATE source_table SET customer_name = 'changed' WHERE id = 3")
     execute(stage.source, "DELETE FROM source_table WHERE id = 4")
@@ -106,7 +107,7 @@ def _changes(stage: Stage, story: Story) -> None:
     while time.monotonic() - began < _CHANGE_SECONDS:
         found = stage.landing.rows("target_table")
         changed = sum(1 for row in found.values() if row[1] == "changed")
-        if (len(found), 15 in found, changed) == (14, True, 1):
+        if (len(found), _NEW_CUSTOMERS[-1] in found, changed) == (14, True, 1):
             story.tell(f"rows 11 to 15, the update and the delete arrived after "
                        f"{time.monotonic() - began:.1f} s")  # fmt: skip
             return
