@@ -76,8 +76,8 @@ def unwritable_table(name: str) -> str:
     """
     if not name or "\x00" in name:
         return "PostgreSQL takes no such name"
-    if ":" in name:
-        return 'Flink\'s JDBC connector reads ":" in a name as a parameter'
+    if ":" in name or "?" in name:
+        return "Flink's JDBC connector reads ':' and '?' in a name as parameters"
     return _too_long(name)
 
 

@@ -262,7 +262,7 @@ def _table(facts: PostgresFacts, found: PostgresTable) -> Iterator[Fault]:
             f"{shape.label}.{index}", "a unique index besides the primary key",
             "the primary key as the only one",
             f"{alter} DROP CONSTRAINT IF EXISTS {quote_name(index)}; DROP INDEX IF EXISTS"
-            f" {quote_path(shape.database, index)}; and add it as an index that is not unique",
+            f" {quote_path(shape.database, index)}; -- one that is not unique is fine",
         )  # fmt: skip
     for name in found.foreign_keys:
         yield Fault(

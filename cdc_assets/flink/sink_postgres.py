@@ -61,6 +61,8 @@ class PostgresSink:
             # A batch becomes one INSERT of many rows. No key is in a batch twice, so
             # ON CONFLICT never meets a row a second time.
             "reWriteBatchedInserts": "true",
+            # Otherwise an error repeats the statement with the row's values.
+            "logServerErrorDetail": "false",
             "ApplicationName": "cdc-assets",
             "tcpKeepAlive": "true",
             **self._tls_properties(),

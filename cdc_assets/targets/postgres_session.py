@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,7 @@ def open_session(login: PostgresLogin, limit: float) -> Generator[Session, None,
             autocommit=True,
             connect_timeout=max(2, round(login.connect_timeout_seconds)),  # libpq reads 1 as 2
             sslmode=_SSL_MODES[login.tls],
-            sslrootcert=login.ca_file or ("system" if login.tls == "verify" else ""),
+            sslrootcert=_authorities(login),
             gssencmode="disable",
             application_name="cdc-assets",
             client_encoding="UTF8",
@@ -119,6 +120,13 @@ def open_session(login: PostgresLogin, limit: float) -> Generator[Session, None,
         if connection is not None:
             with contextlib.suppress(driver.Error, OSError):
                 connection.close()
+
+
+def _authorities(login: PostgresLogin) -> str:
+    """Return the file of the certificate authorities; libpq's own `system` is the wheel's."""
+    if login.tls != "verify":
+        return ""
+    return login.ca_file or ssl.get_default_verify_paths().cafile or "system"
 
 
 def _driver() -> Any:  # noqa: ANN401 - the module itself
