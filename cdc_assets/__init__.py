@@ -12,6 +12,7 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
     from cdc_assets.definitions_builder import build_cdc_definitions
@@ -24,7 +25,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource
+    from cdc_assets.targets.resource import MySqlTargetResource, PostgresTargetResource
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -40,7 +41,9 @@ _HOMES = {
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToMySqlComponent": "component",
+    "MySqlToPostgresComponent": "component_postgres",
     "Policy": "core.recovery",
+    "PostgresTargetResource": "targets.resource",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
@@ -68,7 +71,9 @@ __all__ = [
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToMySqlComponent",
+    "MySqlToPostgresComponent",
     "Policy",
+    "PostgresTargetResource",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",
