@@ -25,7 +25,11 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource, PostgresTargetResource
+    from cdc_assets.targets.resource import (
+        MySqlTargetResource,
+        PostgresTargetResource,
+        TargetResource,
+    )
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -50,6 +54,7 @@ _HOMES = {
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
+    "TargetResource": "targets.resource",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
@@ -80,6 +85,7 @@ __all__ = [
     "StreamGraph",
     "StreamSpec",
     "TableRef",
+    "TargetResource",
     "build_cdc_definitions",
     "build_health_check",
     "build_rds_event_sensor",
