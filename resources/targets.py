@@ -3,42 +3,15 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 
-import dagster as dg
+from cdc_assets import ConfigurationError, TargetResource
 
-from cdc_assets import (
-    ConfigurationError,
-    MySqlTargetResource,
-    PostgresTargetResource,
-    TargetResource,
-)
-
-
-def _mysql() -> TargetResource:
-    return MySqlTargetResource(
-        host=dg.EnvVar("CDC_TARGET_HOST"),
-        port=dg.EnvVar.int("CDC_TARGET_PORT"),
-        username=dg.EnvVar("CDC_TARGET_USER"),
-        password=dg.EnvVar("CDC_TARGET_PASSWORD"),
-        database=dg.EnvVar("CDC_TARGET_DATABASE"),
-    )
-
-
-def _postgres() -> TargetResource:
-    return PostgresTargetResource(
-        host=dg.EnvVar("CDC_TARGET_HOST"),
-        port=dg.EnvVar.int("CDC_TARGET_PORT"),
-        username=dg.EnvVar("CDC_TARGET_USER"),
-        password=dg.EnvVar("CDC_TARGET_PASSWORD"),
-        database=dg.EnvVar("CDC_TARGET_DATABASE"),
-    )
-
-
-_TARGETS = {"mysql": _mysql, "postgres": _postgres}
+_KINDS = ("mysql", "postgres")
 # The kind shapes the graph, so it is read when definitions load.
 _kind = os.environ.get("CDC_TARGET_KIND", "") or "mysql"
-if _kind not in _TARGETS:
+if _kind not in _KINDS:
     raise ConfigurationError(
-        f"use one of {', '.join(_TARGETS)}", field="CDC_TARGET_KIND", value=_kind
+        f"use one of {', '.join(_KINDS)}", field="CDC_TARGET_KIND", value=_kind
     )
-target = _TARGETS[_kind]()
+target: TargetResource = import_module(f"resources.target_{_kind}").target
