@@ -351,6 +351,9 @@ def test_what_no_rule_knows_is_unknown_and_not_transient(text: str) -> None:
         ("file_gone", "purged", "SOURCE"),
         ("impossible_pos", "foreign-position", "SOURCE"),
         ("mid_event_pos", "unreadable-binlog", "SOURCE"),
+        ("postgres_nul", "target-schema", "TARGET"),
+        ("postgres_password", "auth", "TARGET"),
+        ("postgres_down", "network", "TARGET"),
     ],
 )
 def test_a_recorded_failure_has_its_kind_and_its_side(file: str, kind: str, side: str) -> None:
@@ -382,6 +385,19 @@ def test_a_server_that_cannot_be_reached_is_not_a_binlog_that_is_off() -> None:
     )
 
     assert classify_failure(text).failure_class == TRANSIENT
+
+
+def test_causes_that_java_printed_beneath_a_suppressed_exception_are_found_there() -> None:
+    text = (RECORDED / "postgres_down.txt").read_text()
+
+    assert innermost_cause(text) == "ConnectException: Connection refused"
+    assert classify_failure(text).failure_class == TRANSIENT
+
+
+def test_a_reference_to_nothing_is_shown_without_its_brackets() -> None:
+    text = "a.Outer: x\n\tat a.b(C)\nCaused by: [CIRCULAR REFERENCE: a.b.Inner: lost]"
+
+    assert innermost_cause(text) == "Inner: lost"
 
 
 def test_a_suppressed_exception_is_not_a_cause() -> None:

@@ -210,15 +210,17 @@ def source_rows(source: Login, table: str) -> Sequence[tuple[object, ...]]:
     return executed(source, f"select * from `{table}`")
 
 
-@pytest.fixture(scope="session")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """Start a lab whose Flink knows PostgreSQL's driver, and a PostgreSQL server on it."""
-    home = tmp_path_factory.mktemp("lab-postgres")
+    home = tmp_path_factory.mktemp(f"lab-postgres-{request.param}")
     with pytest.MonkeyPatch.context() as patch:
         cluster = functools.partial(flink_services, connectors=postgres_server.CONNECTORS)
         patch.setattr(plan, "flink_services", cluster)
         try:
-            state = up(home, "mariadb").state
+            state = up(home, request.param).state
             cache = Cache(state.cache)
             cache.ensure(load_packages([postgres_server.PACKAGE_GROUP]))
             (port,) = take_ports(cache.root, 1)
@@ -251,6 +253,17 @@ def insert(source: Login, first_id: int) -> None:
                 values = [column[min(row, len(column) - 1)] for column in group.values()]
                 places = ", ".join(["%s"] * (len(values) + 1))
                 cursor.execute(f"insert into {name} values ({places})", [first_id + row, *values])
+
+
+def change(source: Login) -> None:
+    """Give the first row of each group the values of the third, and delete the second."""
+    for name, group in VALUES.items():
+        columns = ", ".join(f"one.c{number} = other.c{number}" for number in range(len(group)))
+        executed(
+            source,
+            f"update {name} one join {name} other on other.id = 3 set {columns} where one.id = 1",
+            f"delete from {name} where id = 2",
+        )
 
 
 def create_targets(place: Place, spec: StreamSpec) -> None:
@@ -319,6 +332,7 @@ def carried_twice(place: Place) -> Place:
     assert place.faults(spec) == []
     with place.running(spec, readers=3) as (engine, job_id):
         insert(place.source, STREAM_ROWS_FROM)
+        change(place.source)
         changed_keys(place.source)
         changed_other_keys(place.source)
         place.settle(engine, job_id, spec)
@@ -404,7 +418,7 @@ CREATE TABLE sales (product varchar(20) PRIMARY KEY, orders bigint NOT NULL, amo
   doubled bigint GENERATED ALWAYS AS (orders * 2) STORED)
 """
 QUERY = """
-SELECT product, COUNT(*), SUM(price), CAST(SUM(price) AS STRING), MAX(at), MAX(at), MIN(`day`),
+SELECT product, COUNT(*), SUM(price), CAST(SUM(price) AS STRING), MAX(`at`), MAX(`at`), MIN(`day`),
   SUM(price) > 10, CONCAT('{"n": ', CAST(COUNT(*) AS STRING), '}'),
   CONCAT('{', MAX(product), ',x}'), '00000000-0000-0000-0000-000000000001', AVG(price * 1.0E0),
   TIMESTAMP '2024-01-01 00:00:00'
