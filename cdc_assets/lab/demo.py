@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from cdc_assets.errors import LabError, ProofFailed
+from cdc_assets.lab.cache import check_platform
 from cdc_assets.lab.comparison import compare, repeated_writes
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import start_dagster
@@ -176,6 +177,7 @@ def _prove(stage: Stage, writer: Writer, story: Story, seconds: float) -> bool:
               show_default=True, help="The Dagster definitions of the two streams.")  # fmt: skip
 def demo(*, source: ServerKind, keep: bool, home: Path | None, definitions: Path) -> None:
     """Play the main job on real servers, with a blue/green switchover in the middle."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("demo")
     down(folder)

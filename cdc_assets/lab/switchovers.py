@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from cdc_assets.errors import CdcError, LabError, ProofFailed
+from cdc_assets.lab.cache import check_platform
 from cdc_assets.lab.comparison import compare, repeated_writes
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import DAEMON, start_dagster
@@ -220,6 +221,7 @@ def switchovers(
     count: int, source: ServerKind | None, home: Path | None, definitions: Path
 ) -> None:
     """Switch over COUNT times under a writer, half of them with a fault, and count lost rows."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("switchovers")
     try:
