@@ -12,7 +12,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration switchovers format build lock clean
+.PHONY: demo test check unit integration switchovers screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,13 +28,17 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	$(BIN)/python -m pytest -m "not integration"
+	$(BIN)/python -m pytest -m "not integration" -n logical --maxprocesses 4 --dist worksteal
 
 integration: $(READY)
 	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
 
 switchovers: $(READY)
 	$(BIN)/cdc-assets switchovers $(N)
+
+# The pictures in docs/; needs a Chromium in PATH.
+screenshots: $(READY)
+	$(BIN)/python docs/screenshots.py
 
 format: $(READY)
 	$(BIN)/ruff format .
