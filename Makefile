@@ -13,7 +13,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration switchovers bench-fanout format build lock clean
+.PHONY: demo test check unit integration switchovers bench-fanout screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -29,7 +29,7 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	$(BIN)/python -m pytest -m "not integration"
+	$(BIN)/python -m pytest -m "not integration" -n logical --maxprocesses 4 --dist worksteal
 
 integration: $(READY)
 	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
@@ -39,6 +39,10 @@ switchovers: $(READY)
 
 bench-fanout: $(READY)
 	$(BIN)/python benchmarks/fanout.py
+
+# The pictures in docs/; needs a Chromium in PATH.
+screenshots: $(READY)
+	$(BIN)/python docs/screenshots.py
 
 format: $(READY)
 	$(BIN)/ruff format .

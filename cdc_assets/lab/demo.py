@@ -12,6 +12,7 @@ from rich.console import Console
 
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError, ProofFailed
+from cdc_assets.lab.cache import check_platform
 from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import start_dagster
@@ -201,6 +202,7 @@ def demo(
     definitions: Path,
 ) -> None:
     """Play the main job on real servers, with a blue/green switchover in the middle."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("demo")
     down(folder)

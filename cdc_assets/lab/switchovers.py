@@ -16,6 +16,7 @@ import click
 
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import CdcError, LabError, ProofFailed
+from cdc_assets.lab.cache import check_platform
 from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import DAEMON, start_dagster
@@ -247,6 +248,7 @@ def switchovers(
     definitions: Path,
 ) -> None:
     """Switch over COUNT times under a writer, half of them with a fault, and count lost rows."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("switchovers")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import platform
 import tarfile
 import threading
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cdc_assets.cli import cli
 from cdc_assets.errors import DownloadFailed, LabError, PlatformUnsupported
-from cdc_assets.lab.cache import Cache, check_platform
+from cdc_assets.lab.cache import CACHE_VARIABLE, Cache, check_platform
 from cdc_assets.lab.locks import file_lock
 from cdc_assets.lab.packages import Package, Unpack
 from cdc_assets.lab.registry_clients import Fetch, Progress
@@ -285,6 +288,19 @@ def test_another_platform_is_refused_in_one_line(system: str, machine: str, libc
     with pytest.raises(PlatformUnsupported) as caught:
         check_platform(system, machine, libc)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["switchovers", "2"], ["lab", "up"]])
+def test_what_starts_a_lab_says_so_elsewhere_and_does_nothing(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: the lab runs on Linux x86-64 only")
+    assert not any(tmp_path.iterdir())
 
 
 def test_linux_with_glibc_on_x86_64_is_accepted() -> None:
