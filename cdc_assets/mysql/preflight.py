@@ -260,7 +260,9 @@ def _zero_dates(
     source: MySqlSource, server: Server, table: TableRef, names: Sequence[str]
 ) -> Sequence[str]:
     quoted = [quote_name(name).replace("%", "%%") for name in names]
-    looks = ", ".join(f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0)" for name in quoted)
+    looks = ", ".join(
+        f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0 OR YEAR({name}) = 0)" for name in quoted
+    )
     statement = Statement(f"SELECT {looks} FROM {table_name(table.database, table.name)}")
     with open_session(source.login, server, read_timeout_seconds=_PROBE_SECONDS) as session:
         row = session.rows(statement)[0]
