@@ -17,6 +17,7 @@ from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sink_iceberg import IcebergSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
@@ -29,7 +30,11 @@ from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
-from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
+from cdc_assets.targets.resource import (
+    IcebergTargetResource,
+    MySqlTargetResource,
+    TargetResource,
+)
 
 
 def resource_key(stream: str) -> str:
@@ -247,4 +252,11 @@ def _mysql_sink(target: MySqlTargetResource) -> Sink:
     )
 
 
-_SINKS: dict[type, Callable[[Any], Sink]] = {MySqlTargetResource: _mysql_sink}
+def _iceberg_sink(target: IcebergTargetResource) -> Sink:
+    return IcebergSink(target.lake, target.database)
+
+
+_SINKS: dict[type, Callable[[Any], Sink]] = {
+    IcebergTargetResource: _iceberg_sink,
+    MySqlTargetResource: _mysql_sink,
+}

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 MAX_SERVER_ID = 2**32 - 1
 # Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
 MAX_NAME = 64
+_COMMITTING = frozenset[TargetKind]({"iceberg"})
 # Flink's default number of key groups; state of a stream cannot be spread wider.
 MAX_PARALLELISM = 128
 
@@ -214,8 +215,13 @@ class StreamSpec:
 
     @property
     def resume_form(self) -> ResumeForm:
-        """Return how the stream goes on at new coordinates."""
-        return "transplant" if self.stateful else "specific-offset"
+        """Return how the stream goes on at new coordinates.
+
+        A writer that commits with a checkpoint has the rows of a checkpoint that is not
+        committed yet in Flink's state, so a start without state would lose them.
+        """
+        keeps = self.stateful or self.target_kind in _COMMITTING
+        return "transplant" if keeps else "specific-offset"
 
     @property
     def shares_readers(self) -> bool:

@@ -16,7 +16,7 @@ from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.quoting import quote_identifier, quote_text
-from cdc_assets.flink.sinks import Sink
+from cdc_assets.flink.sinks import Sink, WholeTableSink
 from cdc_assets.flink.source_sql import SourceAccess, create_table, reader_sql
 from cdc_assets.ports import Launch
 
@@ -142,7 +142,11 @@ def _copy_sink(
     key: Sequence[str],
     sink: Sink,
 ) -> str:
-    columns = [(name, way.sink_type) for name, way in pairs]
+    columns = (
+        [(column.name, sink.column_type(shape, column)) for column in shape.columns]
+        if isinstance(sink, WholeTableSink)
+        else [(name, way.sink_type) for name, way in pairs]
+    )
     sink_key = [name for name, way in pairs if way.column.name in key]
     ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
     return create_table(
