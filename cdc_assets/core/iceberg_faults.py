@@ -86,7 +86,7 @@ def _names(each: TableColumns) -> Iterator[Fault]:
                 f"{each.shape.label}.{way.column.name}",
                 "a name that Iceberg cannot hold",
                 "letters, digits, '_' and '-'",
-                f"Exclude it: exclude_columns: {each.table.name}.{way.column.name}",
+                f"Exclude it: exclude_columns: {each.table.alias}.{way.column.name}",
             )
 
 

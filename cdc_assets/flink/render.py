@@ -89,18 +89,18 @@ def render_stream(
     for number, reader in enumerate(plan_readers(spec, shapes), start=1):
         ddl.extend(reader_sql(launch, reader, number, source))
         for each in reader.tables:
-            if each.table.name not in spec.source_only:
+            if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
                 pairs = [(_sink_column(sink, shape, way), way) for way in each.columns]
                 ddl.append(_copy_sink(spec, shape, pairs, each.key, sink))
-                copies[each.table.name] = _copy_insert(each, pairs)
+                copies[each.table.alias] = _copy_insert(each, pairs)
     # In the order of the tables, whatever readers they share.
-    inserts = [copies[table.name] for table in spec.copied]
+    inserts = [copies[table.alias] for table in spec.copied]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
         ddl.append(_query_sink(spec, shape, sink))
         inserts.append(_query_insert(shape, query.sql))
-    clash = {table.name for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
+    clash = {table.alias for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
     if clash:
         raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
     if not inserts:
@@ -158,7 +158,7 @@ def _copy_insert(each: TableColumns, pairs: Sequence[tuple[str, Carried]]) -> st
     names = ", ".join(quote_identifier(name) for name, _ in pairs)
     values = ", ".join(way.expression.format(quote_identifier(way.column.name)) for _, way in pairs)
     target = quote_identifier(f"{_SINK_PREFIX}{each.table.target_name}")
-    origin = quote_identifier(each.table.name)
+    origin = quote_identifier(each.table.alias)
     return f"INSERT INTO {target} ({names})\nSELECT {values}\nFROM {origin}"
 
 

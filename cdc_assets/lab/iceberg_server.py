@@ -14,7 +14,8 @@ PACKAGE_GROUP = "iceberg"
 SERVICE = "iceberg"
 VERSION = "1.10.0"
 NAMESPACE = "target"
-# What Flink needs on its class path to write Iceberg tables.
+# What Flink needs on its class path to write Iceberg tables. Version 1.11.0 of the first one
+# asks for the Java module `jdk.net`, which the lab's trimmed Java does not have.
 FLINK_JARS = ("iceberg-flink-runtime", "hadoop-client-api", "hadoop-client-runtime")
 _SERVER = "iceberg-open-api"
 

@@ -1,0 +1,241 @@
+"""Iceberg tables on real servers: every type, versions and positions, shards, faults."""
+
+# ruff: noqa: S608 - the names are this file's own
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.iceberg import IcebergCatalog
+from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.flink.client import FlinkClient
+from cdc_assets.flink.engine import FlinkEngine, StateFolders
+from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.render import StreamRenderer
+from cdc_assets.flink.sink_iceberg import IcebergSink
+from cdc_assets.flink.source_sql import SourceAccess
+from cdc_assets.lab import flink_cluster, iceberg_server
+from cdc_assets.lab.cache import Cache, default_cache_dir
+from cdc_assets.lab.free_ports import take_ports
+from cdc_assets.lab.home import update_state
+from cdc_assets.lab.iceberg_rows import IcebergRows
+from cdc_assets.lab.lab import down, up
+from cdc_assets.lab.packages import load_packages
+from cdc_assets.lab.services import start_service
+from cdc_assets.lab.source_server import ServerKind
+from cdc_assets.lab.state import LabState
+from cdc_assets.lab.workload import Login
+from cdc_assets.mysql.client import MySqlSource
+from cdc_assets.operations.clock import SystemClock
+from cdc_assets.ports import Launch, Server
+from cdc_assets.targets.iceberg import IcebergTarget
+from tests.integration.test_types import (
+    GROUPS,
+    KEYS,
+    STREAM_ROWS_FROM,
+    changed_keys,
+    create,
+    executed,
+    first_keys,
+    insert,
+    wait_for_stream,
+)
+
+DATABASE = "source"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A lab with an Iceberg catalog, and the adapters on it."""
+
+    state: LabState
+    catalog: IcebergCatalog
+    namespace: str
+
+    @property
+    def app(self) -> Login:
+        endpoint, account = self.state.services["endpoint"], self.state.accounts["app"]
+        return Login(endpoint.host, endpoint.port, account.user, account.password, DATABASE)
+
+    @property
+    def admin(self) -> Login:
+        server = self.state.servers["blue"]
+        return Login(server.host, server.port, server.admin_user, server.admin_password, DATABASE)
+
+    @property
+    def source(self) -> MySqlSource:
+        endpoint, cdc = self.state.services["endpoint"], self.state.accounts["cdc"]
+        return MySqlSource(Server(endpoint.host, endpoint.port), cdc.user, cdc.password)
+
+    @property
+    def target(self) -> IcebergTarget:
+        return IcebergTarget(self.catalog, self.namespace)
+
+    @property
+    def gateway(self) -> SqlGateway:
+        service = self.state.services["sql-gateway"]
+        return SqlGateway(f"http://{service.host}:{service.port}")
+
+    @property
+    def engine(self) -> FlinkEngine:
+        cdc, flink = self.state.accounts["cdc"], self.state.services["jobmanager"]
+        home = self.state.home
+        return FlinkEngine(
+            client=FlinkClient(f"http://{flink.host}:{flink.port}"),
+            gateway=self.gateway,
+            folders=StateFolders(
+                (home / "flink" / "checkpoints").as_uri(), (home / "flink" / "savepoints").as_uri()
+            ),
+            source=self.source,
+            target=self.target,
+            render=StreamRenderer(
+                SourceAccess(cdc.user, cdc.password), IcebergSink(self.catalog, self.namespace)
+            ),
+            clock=SystemClock(),
+        )
+
+    def run_sql(self, *statements: str) -> None:
+        """Run Flink SQL as a person would, in one session."""
+        with self.gateway.open_session() as session:
+            for statement in statements:
+                session.execute(statement)
+
+    def make_tables(self, spec: StreamSpec) -> None:
+        """Run what the preflight says for each missing table."""
+        shapes = {shape.label: shape for shape in self.source.shapes(self.source.endpoint,
+                                                                     spec.tables)}  # fmt: skip
+        for fault in self.target.faults(spec, shapes):
+            self.run_sql(*(each for each in fault.fix.split(";\n") if each.strip(" ;\n")))
+        assert self.target.faults(spec, shapes) == ()
+
+
+@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+def lake(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Lab, None, None]:
+    source: ServerKind = request.param
+    home = tmp_path_factory.mktemp(f"lake-{source}")
+    cache = Cache(default_cache_dir())
+    cache.ensure(load_packages([iceberg_server.PACKAGE_GROUP]))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(
+        flink_cluster, "_CONNECTORS", (*flink_cluster._CONNECTORS, *iceberg_server.FLINK_JARS)
+    )
+    try:
+        state = up(home, source).state
+        iceberg_server.prepare(home)
+        (port,) = take_ports(cache.root, 1)
+        service = iceberg_server.service(home, cache, port)
+        update_state(home, lambda now: now.with_service(service))
+        start_service(home, service.name)
+        yield Lab(
+            state, IcebergCatalog(uri=iceberg_server.catalog_uri(port)), iceberg_server.NAMESPACE
+        )
+    finally:
+        patch.undo()
+        down(home)
+
+
+def hadoop_of(lab: Lab) -> Lab:
+    """Return the same lab with a hadoop catalog."""
+    url = iceberg_server.hadoop_warehouse_url(lab.state.home)
+    return Lab(lab.state, IcebergCatalog("hadoop", warehouse=url), lab.namespace)
+
+
+def by_key(login: Login, shape: TableShape) -> dict[object, tuple[object, ...]]:
+    """Return the rows of a source table as `IcebergRows` does."""
+    names = [column.name for column in shape.columns]
+    places = [names.index(name) for name in shape.primary_key]
+    rows = executed(login, f"select * from `{shape.name}`")
+    return {
+        row[places[0]] if len(places) == 1 else tuple(row[place] for place in places): tuple(row)
+        for row in rows
+    }
+
+
+def differing(
+    lab: Lab, shapes: Sequence[TableShape]
+) -> list[tuple[str, str, object, object, object]]:
+    """Compare every value of tables; return table, column type, key and both values."""
+    reader = IcebergRows(lab.target, {shape.name: shape for shape in shapes})
+    found: list[tuple[str, str, object, object, object]] = []
+    for shape in shapes:
+        ours = reader.rows(shape.name)
+        wanted = by_key(lab.app, shape)
+        assert len(wanted) >= 1
+        for key in ours.keys() - wanted.keys():
+            found.append((shape.name, "row", key, None, ours[key]))
+        for key, row in wanted.items():
+            other = ours.get(key, (None,) * len(row))
+            found += [
+                (shape.name, column.column_type, key, left, right)
+                for column, left, right in zip(shape.columns, row, other, strict=True)
+                if left != right or type(left) is not type(right)
+            ]
+    return found
+
+
+def settle(lab: Lab, engine: FlinkEngine, job_id: str, names: Mapping[str, str]) -> None:
+    """Wait until both sides hold the same numbers of rows, and for one checkpoint more."""
+    until = time.monotonic() + 90
+    while True:
+        engine.checkpoint(job_id, budget_seconds=60)
+        time.sleep(1.0)  # the commit comes after the checkpoint
+        ours = {name: lab.target.count(name, timeout_seconds=30) for name in names}
+        wanted = {
+            name: executed(lab.app, f"select count(*) from {origin}")[0][0]
+            for name, origin in names.items()
+        }
+        if ours == wanted:
+            break
+        view = engine.job(job_id)
+        assert view.state == "RUNNING", view.failure
+        assert time.monotonic() < until, f"{ours} is not {wanted}"
+    engine.checkpoint(job_id, budget_seconds=60)
+    time.sleep(1.0)
+
+
+@pytest.fixture
+def typed(lake: Lab) -> Generator[tuple[Lab, StreamSpec], None, None]:
+    """Carry each value through the snapshot, and each once more through the stream."""
+    names = (*GROUPS, KEYS)
+    spec = StreamSpec(
+        "types",
+        tuple(TableRef(DATABASE, name) for name in names),
+        ServerIdRange(9100, 9199),
+        lake.namespace,
+        target_kind="iceberg",
+    )
+    engine, job_id = lake.engine, uuid.uuid4().hex
+    try:
+        for name, group in GROUPS.items():
+            create(lake.app, name, group)
+        insert(lake.app, 1)
+        first_keys(lake.app)
+        lake.make_tables(spec)
+        engine.launch(Launch(job_id, "types", spec, lake.source.endpoint))
+        from cdc_assets.core.readers import plan_readers
+
+        planned = plan_readers(spec, lake.source.shapes(lake.source.endpoint, spec.tables))
+        wait_for_stream(engine, job_id, readers=len(planned))
+        insert(lake.app, STREAM_ROWS_FROM)
+        changed_keys(lake.app)
+        settle(lake, engine, job_id, {name: name for name in names})
+        yield lake, spec
+    finally:
+        engine.cancel(job_id, budget_seconds=60)
+        executed(lake.app, f"drop table if exists {', '.join(names)}")
+
+
+def test_each_type_is_right_in_snapshot_and_in_stream(typed: tuple[Lab, StreamSpec]) -> None:
+    lab, spec = typed
+    shapes = lab.source.shapes(lab.source.endpoint, spec.tables)
+    assert differing(lab, shapes) == []
