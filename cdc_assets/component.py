@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef, TargetKind
+from cdc_assets.core.stream import (
+    QuerySpec,
+    ServerIdRange,
+    ShardedTable,
+    StreamSpec,
+    TableRef,
+    TargetKind,
+)
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
@@ -56,6 +63,13 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     exclude_columns: list[str] = Field(
         default_factory=list, description="`table.column` names that are not carried."
+    )
+    sharded_tables: list[str] = Field(
+        default_factory=list,
+        description="Shards that land in one table, each `database_pattern.table_pattern:"
+        "target_table` with regular expressions; write the dot between them as `\\.` where a "
+        "pattern holds one.",
+        examples=[["user_db_[0-9]+.user_table_[0-9]+:all_users"]],
     )
     readers: Literal["shared", "per-table"] = Field(
         default="shared",
@@ -139,6 +153,13 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             _said(lambda text=text: TableRef.parse(text))
         return value
 
+    @field_validator("sharded_tables")
+    @classmethod
+    def _sharded_tables_can_be_read(cls, value: list[str]) -> list[str]:
+        for text in value:
+            _said(lambda text=text: ShardedTable.parse(text))
+        return value
+
     @field_validator("server_ids")
     @classmethod
     def _server_ids_can_be_read(cls, value: str | int) -> str:
@@ -175,7 +196,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         """
         return StreamSpec(
             name=self.stream,
-            tables=tuple(TableRef.parse(text) for text in self.tables),
+            tables=(
+                *(TableRef.parse(text) for text in self.tables),
+                *(ShardedTable.parse(text) for text in self.sharded_tables),
+            ),
             server_ids=ServerIdRange.parse(str(self.server_ids)),
             target_kind=type(self).target_kind,
             target_database=self.target_database_name,
@@ -193,20 +217,23 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         return build_cdc_definitions(
             streams=self.spec(),
             source=MySqlResource(
-                host=_text(self.source_host),
-                port=_number(self.source_port),
-                username=_text(self.source_username),
-                password=_text(self.source_password),
+                host=text_or_variable(self.source_host),
+                port=number_or_variable(self.source_port, field="source_port"),
+                username=text_or_variable(self.source_username),
+                password=text_or_variable(self.source_password),
             ),
             target=self.target(),
             flink=FlinkResource(
-                rest_url=_text(self.flink_rest_url),
-                sql_gateway_url=_text(self.flink_sql_gateway_url),
-                checkpoint_directory=_text(self.flink_checkpoint_directory),
-                savepoint_directory=_text(self.flink_savepoint_directory),
+                rest_url=text_or_variable(self.flink_rest_url),
+                sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
+                checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
+                savepoint_directory=text_or_variable(self.flink_savepoint_directory),
             ),
-            ledger=LedgerResource(url=_text(self.ledger_url)),
-            rds=RdsResource(instance=_text(self.rds_instance), region=_text(self.rds_region))
+            ledger=LedgerResource(url=text_or_variable(self.ledger_url)),
+            rds=RdsResource(
+                instance=text_or_variable(self.rds_instance),
+                region=text_or_variable(self.rds_region),
+            )
             if self.rds_instance
             else None,
             translator=_OfComponent(self),
@@ -227,19 +254,23 @@ class _OfComponent(CdcTranslator):
         return self._component.get_asset_spec(props)
 
 
-def _text(value: str) -> str:
+def text_or_variable(value: str) -> str:
+    """Return a text, or the environment variable that `env:NAME` names."""
     return dg.EnvVar(value.removeprefix(_ENV)) if value.startswith(_ENV) else value
 
 
-def _number(value: int | str) -> int:
+def number_or_variable(value: int | str, *, field: str) -> int:
+    """Return a number, or the environment variable that `env:NAME` names.
+
+    Raises:
+        ConfigurationError: It is neither.
+    """
     if isinstance(value, str) and value.startswith(_ENV):
         return dg.EnvVar.int(value.removeprefix(_ENV))
     try:
         return int(value)
     except ValueError:
-        raise ConfigurationError(
-            "write a number or env:NAME", field="source_port", value=value
-        ) from None
+        raise ConfigurationError("write a number or env:NAME", field=field, value=value) from None
 
 
 def _said(call: Any) -> None:  # noqa: ANN401 - what it returns is not used
@@ -359,9 +390,9 @@ class MySqlToMySqlComponent(CdcStreamComponent):
     def target(self) -> MySqlTargetResource:
         """Return where rows land."""
         return MySqlTargetResource(
-            host=_text(self.target_host),
-            port=_number(self.target_port),
-            username=_text(self.target_username),
-            password=_text(self.target_password),
+            host=text_or_variable(self.target_host),
+            port=number_or_variable(self.target_port, field="target_port"),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
             database=self.target_database,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.types import MySqlType
+from cdc_assets.core.types import INT_BITS, MySqlType
 from cdc_assets.targets.iceberg import IcebergTarget
 
 _SECONDS = 120.0
@@ -18,7 +18,7 @@ class IcebergRows:
     Args:
         target: The tables.
         shapes: Captured tables by the name of their copy. Without one, a decimal beyond 38
-            digits stays the text that it is stored as.
+            digits stays the text, and an unsigned BIGINT the decimal, that it is stored as.
     """
 
     def __init__(
@@ -56,13 +56,15 @@ def _place(names: Sequence[str], wanted: str) -> int:
 
 def _change(source: TableShape | None, name: str) -> Callable[[object], object]:
     column = source.column(name) if source else None
-    is_decimal = column is not None and MySqlType.parse(column).base == "decimal"
+    base = MySqlType.parse(column).base if column is not None else ""
 
     def change(value: object) -> object:
         if isinstance(value, bool):  # BIT(1), which the driver returns as a byte
             return b"\x01" if value else b"\x00"
-        if is_decimal and isinstance(value, str):
+        if base == "decimal" and isinstance(value, str):
             return Decimal(value)
+        if base in INT_BITS and isinstance(value, Decimal):  # BIGINT UNSIGNED
+            return int(value)
         return value
 
     return change

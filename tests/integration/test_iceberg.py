@@ -7,15 +7,16 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.iceberg import IcebergCatalog
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
+from cdc_assets.core.position import Position
+from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders
 from cdc_assets.flink.gateway import SqlGateway
@@ -33,8 +34,14 @@ from cdc_assets.lab.services import start_service
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.state import LabState
 from cdc_assets.lab.workload import Login
+from cdc_assets.ledger.client import SqlLedger
 from cdc_assets.mysql.client import MySqlSource
+from cdc_assets.operations.as_of import table_as_of
 from cdc_assets.operations.clock import SystemClock
+from cdc_assets.operations.launch import Start, launch, newest
+from cdc_assets.operations.positions import record_state
+from cdc_assets.operations.reconcile import reconcile
+from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
 from tests.integration.test_types import (
@@ -171,8 +178,8 @@ def differing(
         ours = reader.rows(shape.name)
         wanted = by_key(lab.app, shape)
         assert len(wanted) >= 1
-        for key in ours.keys() - wanted.keys():
-            found.append((shape.name, "row", key, None, ours[key]))
+        more = ours.keys() - wanted.keys()
+        found += [(shape.name, "row", key, None, ours[key]) for key in more]
         for key, row in wanted.items():
             other = ours.get(key, (None,) * len(row))
             found += [
@@ -222,8 +229,6 @@ def typed(lake: Lab) -> Generator[tuple[Lab, StreamSpec], None, None]:
         first_keys(lake.app)
         lake.make_tables(spec)
         engine.launch(Launch(job_id, "types", spec, lake.source.endpoint))
-        from cdc_assets.core.readers import plan_readers
-
         planned = plan_readers(spec, lake.source.shapes(lake.source.endpoint, spec.tables))
         wait_for_stream(engine, job_id, readers=len(planned))
         insert(lake.app, STREAM_ROWS_FROM)
@@ -238,4 +243,153 @@ def typed(lake: Lab) -> Generator[tuple[Lab, StreamSpec], None, None]:
 def test_each_type_is_right_in_snapshot_and_in_stream(typed: tuple[Lab, StreamSpec]) -> None:
     lab, spec = typed
     shapes = lab.source.shapes(lab.source.endpoint, spec.tables)
-    assert differing(lab, shapes) == []
+    found = differing(lab, shapes)
+    assert not found, "\n".join(map(str, found))
+    keys = next(shape for shape in shapes if shape.name == "types_int")
+    count = lab.target.count(keys.name, timeout_seconds=30, key=("id",), bound=(STREAM_ROWS_FROM,))
+    rows = executed(lab.app, f"select count(*) from {keys.name} where id <= {STREAM_ROWS_FROM}")
+    assert count == rows[0][0]
+
+
+SHARDS = ("user_db_1.user_table_1", "user_db_1.user_table_2", "user_db_2.user_table_1",
+          "user_db_2.user_table_2")  # fmt: skip
+USER = ("id int not null primary key, name varchar(255) not null default 'flink',"
+        " address varchar(1024), phone_number varchar(512)")  # fmt: skip
+ALL_USERS = "all_users"
+
+
+@pytest.fixture(params=["rest", "hadoop"])
+def sharded(
+    request: pytest.FixtureRequest, lake: Lab, tmp_path: Path
+) -> Generator[tuple[Lab, StreamRuntime], None, None]:
+    """The seed's shards, one without an e-mail, one with a wider key."""
+    lab = lake if request.param == "rest" else hadoop_of(lake)
+    cdc = lab.state.accounts["cdc"].user
+    spec = StreamSpec(
+        "users",
+        (ShardedTable("user_db_[0-9]+", "user_table_[0-9]+", ALL_USERS),),
+        ServerIdRange(9200, 9209),
+        lab.namespace,
+        target_kind="iceberg",
+    )
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    rt = StreamRuntime(spec, lab.engine, lab.source, lab.target, ledger, SystemClock())
+    drop = [f"drop database if exists user_db_{number}" for number in (1, 2)]
+    try:
+        executed(lab.admin, *drop)
+        for number in (1, 2):
+            executed(lab.admin, f"create database user_db_{number} charset utf8mb4",
+                     f"grant select on user_db_{number}.* to '{cdc}'@'%'")  # fmt: skip
+        for number, shard in enumerate(SHARDS):
+            more = "" if shard == "user_db_2.user_table_1" else ", email varchar(255)"
+            kind = USER.replace("id int", "id bigint unsigned") if number == 1 else USER
+            executed(
+                lab.admin,
+                f"create table {shard} ({kind}{more}) charset utf8mb4",
+                f"insert into {shard} (id, name, address) values"
+                f" (11100, 'user_{number}', 'Shanghai'), ({number + 1}, 'other_{number}', null)",
+            )
+        lab.make_tables(spec)
+        yield lab, rt
+    finally:
+        row = newest(rt)
+        if row is not None:
+            rt.engine.cancel(row.job_id, budget_seconds=60)
+        executed(lab.admin, *drop)
+        if request.param == "rest":
+            lab.run_sql(create_catalog_sql(lab.catalog, "lake").rstrip(";"),
+                        f"drop table lake.{lab.namespace}.{ALL_USERS}")  # fmt: skip
+
+
+def users(lab: Lab, more: Sequence[str] = ()) -> set[tuple[object, ...]]:
+    """Return the rows of all shards as they must be in the one table."""
+    found: set[tuple[object, ...]] = set()
+    for shard in (*SHARDS, *more):
+        email = "null" if shard == "user_db_2.user_table_1" else "email"
+        database, _, table = shard.partition(".")
+        query = f"select id, name, address, phone_number, {email} from {shard}"
+        found |= {(database, table, *row) for row in executed(lab.admin, query)}
+    return found
+
+
+def wait_for_users(lab: Lab, rt: StreamRuntime, more: Sequence[str] = ()) -> None:
+    """Wait until the one table holds what the shards hold, and record the position."""
+    until = time.monotonic() + 60
+    row = newest(rt)
+    assert row is not None
+    while True:
+        state = rt.engine.checkpoint(row.job_id, budget_seconds=60)
+        record_state(rt, row, state, savepoint=False)
+        time.sleep(1.0)
+        found = set(IcebergRows(lab.target).rows(ALL_USERS).values())
+        if found == users(lab, more):
+            return
+        view = rt.engine.job(row.job_id)
+        assert view.state == "RUNNING", view.failure
+        assert time.monotonic() < until, found ^ users(lab, more)
+
+
+def position_of(rt: StreamRuntime) -> Position:
+    return rt.ledger.positions(rt.name, limit=1)[0].position
+
+
+def test_shards_land_in_one_table_and_it_is_read_as_of_a_position(
+    sharded: tuple[Lab, StreamRuntime],
+) -> None:
+    lab, rt = sharded
+    (table,) = rt.spec.tables
+    row = launch(rt, "snapshot", Start(rt.source.endpoint))
+    wait_for_stream(rt.engine, row.job_id, readers=1)
+    wait_for_users(lab, rt)
+    before, first = users(lab), position_of(rt)
+    executed(
+        lab.admin,
+        "insert into user_db_1.user_table_1 (id, name, email) values (11101, 'new', 'a@foo.com')",
+        "update user_db_1.user_table_2 set address = 'Beijing' where id = 11100",
+        "delete from user_db_2.user_table_1 where id = 11100",
+        "update user_db_2.user_table_2 set id = 18 where id = 11100",
+    )
+    wait_for_users(lab, rt)
+    after, second = users(lab), position_of(rt)
+    assert before != after
+
+    # The same again from the state, with what was not committed when it stopped.
+    executed(lab.admin, "update user_db_1.user_table_1 set name = 'once' where id = 11101")
+    stopped = rt.engine.stop(row.job_id, purpose="test", budget_seconds=60)
+    positions = record_state(rt, row, stopped, savepoint=True)
+    row = launch(rt, "stream", Start(rt.source.endpoint, positions[0], stopped.path))
+    executed(lab.admin, "update user_db_1.user_table_1 set name = 'twice' where id = 11101")
+    # A shard that is made later is captured, too.
+    later = "user_db_2.user_table_30"
+    executed(
+        lab.admin,
+        f"create table {later} ({USER}, email varchar(255)) charset utf8mb4",
+        f"insert into {later} (id, name) values (1, 'later')",
+    )
+    wait_for_users(lab, rt, [later])
+    third = position_of(rt)
+
+    reader = IcebergRows(lab.target)
+    for wanted, rows in ((first, before), (second, after), (third, users(lab, [later]))):
+        found = table_as_of(rt, table, wanted)
+        content = reader.rows(ALL_USERS, snapshot_id=found.version.snapshot_id)
+        assert set(content.values()) == rows, found
+    assert [each.verdict for each in reconcile(rt, row)] == ["InSync"]
+
+
+def test_a_savepoint_is_transplanted_with_the_writers_state(
+    sharded: tuple[Lab, StreamRuntime],
+) -> None:
+    lab, rt = sharded
+    row = launch(rt, "snapshot", Start(rt.source.endpoint))
+    wait_for_stream(rt.engine, row.job_id, readers=1)
+    wait_for_users(lab, rt)
+    stopped = rt.engine.stop(row.job_id, purpose="test", budget_seconds=60)
+    positions = record_state(rt, row, stopped, savepoint=True)
+    end = rt.source.end(rt.source.endpoint)
+    copy = rt.engine.transplant(
+        stopped.path, name="moved", coordinates=end, drained=[positions[0].coordinates]
+    )
+    executed(lab.admin, "update user_db_1.user_table_1 set name = 'moved' where id = 11100")
+    launch(rt, "stream", Start(rt.source.endpoint, positions[0], copy.path))
+    wait_for_users(lab, rt)
