@@ -12,8 +12,15 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_iceberg import MySqlToIcebergComponent
     from cdc_assets.core.recovery import Policy
-    from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+    from cdc_assets.core.stream import (
+        QuerySpec,
+        ServerIdRange,
+        ShardedTable,
+        StreamSpec,
+        TableRef,
+    )
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -24,7 +31,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource
+    from cdc_assets.targets.resource import IcebergTargetResource, MySqlTargetResource
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -36,14 +43,17 @@ _HOMES = {
     "CdcTranslator": "translator",
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
+    "IcebergTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
+    "MySqlToIcebergComponent": "component_iceberg",
     "MySqlToMySqlComponent": "component",
     "Policy": "core.recovery",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
+    "ShardedTable": "core.stream",
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
@@ -64,14 +74,17 @@ __all__ = [
     "CdcTranslator",
     "ConfigurationError",
     "FlinkResource",
+    "IcebergTargetResource",
     "LedgerResource",
     "MySqlResource",
     "MySqlTargetResource",
+    "MySqlToIcebergComponent",
     "MySqlToMySqlComponent",
     "Policy",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",
+    "ShardedTable",
     "StreamGraph",
     "StreamSpec",
     "TableRef",

@@ -132,7 +132,7 @@ class StreamWiring:
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
-        values = [tuple(values_of(part).values()) for part in resources]
+        values = [repr(tuple(values_of(part).values())) for part in resources]
         return self._kept.get((patience_seconds, *values), lambda: self._made(patience_seconds))
 
     def _made(self, patience_seconds: float | None) -> StreamConnection:

@@ -46,12 +46,14 @@ class IcebergCatalog:
         uri: Address of a REST catalog.
         warehouse: Folder of a hadoop catalog as a URL, or the warehouse's name in a REST catalog.
         properties: More of them, with the names that Iceberg has for them in Java and in Python.
+        hidden: Names of those that are secret, besides the ones whose names tell it.
     """
 
     kind: CatalogKind = "rest"
     uri: str = ""
     warehouse: str = ""
     properties: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    hidden: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a catalog that cannot be found."""
@@ -73,7 +75,11 @@ class IcebergCatalog:
     @property
     def secrets(self) -> tuple[tuple[str, str], ...]:
         """Return the properties that nobody may see, as names and values."""
-        return tuple((name, value) for name, value in self.properties.items() if is_secret(name))
+        return tuple(
+            (name, value)
+            for name, value in self.properties.items()
+            if name in self.hidden or is_secret(name)
+        )
 
     @property
     def place(self) -> str:
@@ -104,6 +110,28 @@ def is_secret(name: str) -> bool:
         (True, False)
     """
     return any(word in name.lower() for word in _SECRET_WORDS)
+
+
+def pairs_of(text: str) -> dict[str, str]:
+    """Read `name=value;name=value`.
+
+    Raises:
+        ConfigurationError: A part has no name or no value.
+
+    Example:
+        >>> pairs_of("s3.access-key-id=a;s3.secret-access-key=b=c")
+        {'s3.access-key-id': 'a', 's3.secret-access-key': 'b=c'}
+    """
+    found: dict[str, str] = {}
+    for number, part in enumerate((each for each in text.split(";") if each.strip()), start=1):
+        name, equals, value = part.strip().partition("=")
+        if not name or not equals or not value:
+            # The part is not shown: it may be the secret.
+            raise ConfigurationError(
+                f"part {number} is not name=value", field="target.secret_properties"
+            )
+        found[name] = value
+    return found
 
 
 def checked_name(name: str, *, field: str) -> str:

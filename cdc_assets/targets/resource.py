@@ -124,6 +124,10 @@ class IcebergTargetResource(TargetResource):
             "More catalog properties, such as `s3.endpoint`, as Iceberg names them in Java and in"
             " Python alike."
         ),
+    )
+    secret_properties: str = Field(
+        default="",
+        description="Secret ones as `name=value;name=value`; give them as EnvVar.",
         repr=False,
     )
     read_timeout_seconds: float = Field(

@@ -282,7 +282,7 @@ def sharded(
                      f"grant select on user_db_{number}.* to '{cdc}'@'%'")  # fmt: skip
         for number, shard in enumerate(SHARDS):
             more = "" if shard == "user_db_2.user_table_1" else ", email varchar(255)"
-            kind = USER.replace("id int", "id bigint unsigned") if number == 1 else USER
+            kind = USER.replace("id int", "id bigint") if number == 1 else USER
             executed(
                 lab.admin,
                 f"create table {shard} ({kind}{more}) charset utf8mb4",
@@ -298,7 +298,7 @@ def sharded(
         executed(lab.admin, *drop)
         if request.param == "rest":
             lab.run_sql(create_catalog_sql(lab.catalog, "lake").rstrip(";"),
-                        f"drop table lake.{lab.namespace}.{ALL_USERS}")  # fmt: skip
+                        f"drop table if exists lake.{lab.namespace}.{ALL_USERS}")  # fmt: skip
 
 
 def users(lab: Lab, more: Sequence[str] = ()) -> set[tuple[object, ...]]:
