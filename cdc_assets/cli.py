@@ -226,12 +226,13 @@ def as_of(
         raise ConfigurationError("no copied table of the stream", field="table", value=table)
     found = table_as_of(rt, copied, position_at(rt, position, incarnation=incarnation))
     if as_json:
-        _print_json(dataclasses.asdict(found) | {"position": str(found.position)})
+        held = None if found.position is None else str(found.position)
+        _print_json(dataclasses.asdict(found) | {"position": held})
         return
-    exact = "exactly" if found.is_exact else "at most; the newest proved one"
+    held = "an unknown position" if found.position is None else str(found.position)
     click.echo(f"snapshot {found.version.snapshot_id} of {table}: checkpoint "
-               f"{found.checkpoint_id} of incarnation {found.incarnation}, {found.position} "
-               f"({exact})")  # fmt: skip
+               f"{found.checkpoint_id} of incarnation {found.incarnation}, holds everything up to "
+               f"{held} and nothing after {position}")  # fmt: skip
 
 
 @cli.command()

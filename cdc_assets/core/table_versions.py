@@ -65,18 +65,19 @@ class AsOf:
     """The answer to "the table as of a binlog position".
 
     Attributes:
-        version: Holds every row change up to `position`, and none after it.
+        version: Holds no row change after the wanted position.
         incarnation: That committed it.
         checkpoint_id: Flink's number, the newest that the version holds.
-        position: The newest recorded position that is proved to be in it.
-        is_exact: Whether that is the wanted position; otherwise changes between the two are
-            not in the version.
+        position: Every row change up to here is in the version; None where the ledger is too
+            young to say.
+        is_exact: Whether that is the wanted position. Otherwise changes between the two may be
+            missing: the ledger knows no position there, or the commit was not seen yet.
     """
 
     version: TableVersion
     incarnation: int
     checkpoint_id: int
-    position: Position
+    position: Position | None
     is_exact: bool
 
 
@@ -129,31 +130,28 @@ def version_as_of(
             several readers feed it, only the checkpoints of which each position counts.
         wanted: The binlog position.
     """
-    tied = places(versions, incarnations)
-    if not tied:
-        return None
-    committed = tied[0][1]
     by_place: dict[Place, list[Position]] = {}
     for seen in positions:
         by_place.setdefault(seen.place, []).append(seen.position)
-    # Past the newest commit a checkpoint may be complete in Flink and not yet in the table.
-    proved = [
+    reached = [
         place
         for place, each in by_place.items()
-        if place <= committed
-        and all(compare(position, wanted) in {"BEFORE", "SAME"} for position in each)
+        if all(compare(position, wanted) in {"BEFORE", "SAME"} for position in each)
     ]
-    if not proved:
+    tied = places(versions, incarnations)
+    if not reached or not tied:
         return None
-    place = max(proved)
-    found = next(((version, at) for version, at in tied if at <= place), None)
+    limit, committed = max(reached), tied[0][1]
+    found = next(((version, place) for version, place in tied if place <= limit), None)
     if found is None:
         return None
-    each = by_place[place]
+    # Past the newest commit a checkpoint may be complete in Flink and not yet in the table.
+    proved = [place for place in reached if place <= committed]
+    held = by_place[max(proved)] if proved else []
     return AsOf(
         version=found[0],
         incarnation=found[1][0],
         checkpoint_id=found[1][1],
-        position=each[0],
-        is_exact=all(compare(position, wanted) == "SAME" for position in each),
+        position=held[0] if held else None,
+        is_exact=bool(held) and all(compare(position, wanted) == "SAME" for position in held),
     )

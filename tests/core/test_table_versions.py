@@ -73,6 +73,12 @@ def test_a_checkpoint_that_may_not_be_committed_yet_proves_nothing() -> None:
     assert (found.version.snapshot_id, found.position, found.is_exact) == (2, at(500), False)
 
 
+def test_a_version_before_the_ledger_s_first_position_holds_nothing_later() -> None:
+    found = version_as_of(CHAIN[2:], JOBS, SEEN[1:], at(900))
+    assert found is not None
+    assert (found.version.snapshot_id, found.position, found.is_exact) == (1, None, False)
+
+
 def test_a_position_of_another_server_is_found_by_the_incarnation_that_reads_it() -> None:
     versions = (commit(4, 12, "job2"), *CHAIN)
     positions = (*SEEN, seen(10, 150, 2), seen(12, 300, 2))

@@ -296,9 +296,8 @@ def sharded(
         if row is not None:
             rt.engine.cancel(row.job_id, budget_seconds=60)
         executed(lab.admin, *drop)
-        if request.param == "rest":
-            lab.run_sql(create_catalog_sql(lab.catalog, "lake").rstrip(";"),
-                        f"drop table if exists lake.{lab.namespace}.{ALL_USERS}")  # fmt: skip
+        lab.run_sql(create_catalog_sql(lab.catalog, "lake").rstrip(";"),
+                    f"drop table if exists lake.{lab.namespace}.{ALL_USERS}")  # fmt: skip
 
 
 def users(lab: Lab, more: Sequence[str] = ()) -> set[tuple[object, ...]]:
@@ -323,6 +322,9 @@ def wait_for_users(lab: Lab, rt: StreamRuntime, more: Sequence[str] = ()) -> Non
         time.sleep(1.0)
         found = set(IcebergRows(lab.target).rows(ALL_USERS).values())
         if found == users(lab, more):
+            # The position of before may lie before the last changes.
+            state = rt.engine.checkpoint(row.job_id, budget_seconds=60)
+            record_state(rt, row, state, savepoint=False)
             return
         view = rt.engine.job(row.job_id)
         assert view.state == "RUNNING", view.failure
