@@ -71,6 +71,8 @@ def position_at(rt: StreamRuntime, text: str, *, incarnation: int | None = None)
             birth = next((each for each in births if each and each.file == file), None)
             return Position(coordinates, row.identity, birth)
         gtid_set = GtidSet.parse(text)
+        if not gtid_set:
+            raise UnreadablePosition("it names no transaction")  # noqa: TRY301 - one answer for all
     except (UnreadablePosition, ValueError) as error:
         raise ConfigurationError(
             "write it as file:offset or as a GTID set", field="position", value=text,
