@@ -316,6 +316,7 @@ def wait_for_users(lab: Lab, rt: StreamRuntime, more: Sequence[str] = ()) -> Non
     until = time.monotonic() + 60
     row = newest(rt)
     assert row is not None
+    assert rt.engine.wait_running(row.job_id, budget_seconds=60).state == "RUNNING"
     while True:
         state = rt.engine.checkpoint(row.job_id, budget_seconds=60)
         record_state(rt, row, state, savepoint=False)
