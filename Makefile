@@ -12,7 +12,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration switchovers format build lock clean
+.PHONY: demo test check unit integration switchovers bench-fanout format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,6 +35,9 @@ integration: $(READY)
 
 switchovers: $(READY)
 	$(BIN)/cdc-assets switchovers $(N)
+
+bench-fanout: $(READY)
+	$(BIN)/python benchmarks/fanout.py
 
 format: $(READY)
 	$(BIN)/ruff format .

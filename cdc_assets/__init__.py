@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
     from cdc_assets.component_iceberg import MySqlToIcebergComponent
+    from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import (
         QuerySpec,
@@ -31,7 +32,11 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import IcebergTargetResource, MySqlTargetResource
+    from cdc_assets.targets.resource import (
+        IcebergTargetResource,
+        MySqlTargetResource,
+        PostgresTargetResource,
+    )
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -49,7 +54,9 @@ _HOMES = {
     "MySqlTargetResource": "targets.resource",
     "MySqlToIcebergComponent": "component_iceberg",
     "MySqlToMySqlComponent": "component",
+    "MySqlToPostgresComponent": "component_postgres",
     "Policy": "core.recovery",
+    "PostgresTargetResource": "targets.resource",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
@@ -80,7 +87,9 @@ __all__ = [
     "MySqlTargetResource",
     "MySqlToIcebergComponent",
     "MySqlToMySqlComponent",
+    "MySqlToPostgresComponent",
     "Policy",
+    "PostgresTargetResource",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",

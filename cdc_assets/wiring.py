@@ -18,6 +18,7 @@ from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.flink.sink_iceberg import IcebergSink
+from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
@@ -33,6 +34,7 @@ from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
     IcebergTargetResource,
     MySqlTargetResource,
+    PostgresTargetResource,
     TargetResource,
 )
 
@@ -256,7 +258,20 @@ def _iceberg_sink(target: IcebergTargetResource) -> Sink:
     return IcebergSink(target.lake, target.database)
 
 
+def _postgres_sink(target: PostgresTargetResource) -> Sink:
+    return PostgresSink(
+        Server(target.host, target.port),
+        target.database,
+        target.db_schema,
+        target.username,
+        target.password,
+        tls=target.tls,
+        ca_file=target.ca_file,
+    )
+
+
 _SINKS: dict[type, Callable[[Any], Sink]] = {
     IcebergTargetResource: _iceberg_sink,
     MySqlTargetResource: _mysql_sink,
+    PostgresTargetResource: _postgres_sink,
 }

@@ -213,7 +213,8 @@ def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of
 
 def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
-    # As text, too: with `stringtype=unspecified` PostgreSQL reads it by the column's type.
+    # As text, too: with `stringtype=unspecified` PostgreSQL reads it by the column's type, and
+    # so it reads a DECIMAL that is longer than Flink's.
     if kind.base in {"date", "datetime"}:
         if not is_key:
             return natural, "STRING", "CAST({} AS STRING)"
@@ -224,6 +225,10 @@ def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one
         # With its offset: right in a `timestamptz` whatever the session's time zone is.
         text = f"CAST(CAST({{}} AS TIMESTAMP({kind.size or 0})) AS STRING)"
         return natural, "STRING", f"CONCAT({text}, '+00')"
+    if kind.base == "double" and kind.scale is not None and not is_key:
+        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
+        # what it rounded to, which can be off by the last bits of it.
+        return natural, natural, f"ROUND({{}}, {kind.scale})"
     return _plain(kind, natural)
 
 

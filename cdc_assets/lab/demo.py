@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from cdc_assets.errors import LabError, ProofFailed
-from cdc_assets.lab.comparison import compare, repeated_writes
+from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import start_dagster
 from cdc_assets.lab.home import resolve_home
@@ -19,7 +19,6 @@ from cdc_assets.lab.lab import down, up
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.stage import (
     COMPARED,
-    COPIED_TARGETS,
     STREAMS,
     Stage,
     TimeLine,
@@ -28,6 +27,7 @@ from cdc_assets.lab.stage import (
 from cdc_assets.lab.workload import Writer, add_customer, execute, seed, wait_for_order
 
 _ORDERS = 2_000
+_NEW_CUSTOMERS = range(11, 16)
 _AT_GREEN_SECONDS = 120.0
 _RECOVERY_SECONDS = 150.0
 _CHANGE_SECONDS = 30.0
@@ -65,7 +65,8 @@ def run_demo(home: Path, source: ServerKind, definitions: Path, *, story: Story)
     story.head(f"Lab: {source} as source, MySQL 5.6 as target, Flink 1.20, RDS API stand-in")
     up(home, source, tell=story.tell)
     stage = Stage(home)
-    seed(stage.source, stage.target, orders=_ORDERS)
+    seed(stage.source, orders=_ORDERS)
+    stage.landing.create_tables()
     url = start_dagster(home, definitions)
     story.tell(f"Dagster UI: {url}")
     api = DagsterApi(url)
@@ -98,17 +99,15 @@ def _copy_and_stream(api: DagsterApi, story: Story) -> None:
 
 
 def _changes(stage: Stage, story: Story) -> None:
-    for number in range(11, 16):
+    for number in _NEW_CUSTOMERS:
         add_customer(stage.source, number)
     execute(stage.source, "UPDATE source_table SET customer_name = 'changed' WHERE id = 3")
     execute(stage.source, "DELETE FROM source_table WHERE id = 4")
     began = time.monotonic()
     while time.monotonic() - began < _CHANGE_SECONDS:
-        with stage.target.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*), MAX(id), SUM(customer_name = 'changed') "
-                           "FROM target_table")  # fmt: skip
-            row = cursor.fetchone()
-        if row is not None and tuple(int(value or 0) for value in row) == (14, 15, 1):
+        found = stage.landing.rows("target_table")
+        changed = sum(1 for row in found.values() if row[1] == "changed")
+        if (len(found), _NEW_CUSTOMERS[-1] in found, changed) == (14, True, 1):
             story.tell(f"rows 11 to 15, the update and the delete arrived after "
                        f"{time.monotonic() - began:.1f} s")  # fmt: skip
             return
@@ -132,7 +131,9 @@ def _switch(stage: Stage, writer: Writer, story: Story) -> float:
         raise LabError(f"the endpoint still leads to server_id {before}")
     story.tell(f"the endpoint leads to green (server_id {after})")
     seen = wait_for_order(
-        stage.target, first_green_row(writer, after), budget_seconds=_AT_GREEN_SECONDS
+        stage.landing.has_order_from,
+        first_green_row(writer, after),
+        budget_seconds=_AT_GREEN_SECONDS,
     )
     first = writer.first_row_on(after)
     ended = min(switched.ended, first[1] if first else switched.ended)
@@ -149,13 +150,13 @@ def _wait_recovered(stage: Stage, story: Story) -> None:
 def _prove(stage: Stage, writer: Writer, story: Story, seconds: float) -> bool:
     story.head("Proof: both sides row by row, and the target's binlog")
     stage.settle()
-    found = compare(stage.source, stage.target, COMPARED)
+    found = compare(stage.source, stage.landing, COMPARED)
     for difference in found:
         story.tell(
             f"{difference.table}: {difference.rows} rows, lost {difference.lost}, "
             f"doubled {difference.doubled}"
         )
-    writes, repeated = repeated_writes(stage.target_admin, tables=COPIED_TARGETS)
+    writes, repeated = stage.landing.repeated_writes() or ("not counted", "not counted")
     lost = sum(difference.lost for difference in found)
     doubled = sum(difference.doubled for difference in found)
     story.plain(f"\nwriter: {writer.written} row writes, {writer.refused} refused by a break")

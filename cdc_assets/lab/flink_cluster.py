@@ -114,10 +114,19 @@ def write_configuration(home: Path, ports: FlinkPorts) -> Path:
     return root / "conf"
 
 
-def flink_services(home: Path, cache: Cache, ports: FlinkPorts) -> list[Service]:
-    """Return the three services of the cluster, the job manager first."""
+def flink_services(
+    home: Path, cache: Cache, ports: FlinkPorts, connectors: Sequence[str] = ()
+) -> list[Service]:
+    """Return the three services of the cluster, the job manager first.
+
+    Args:
+        home: The lab.
+        cache: Holds the jars.
+        ports: Of the cluster.
+        connectors: Packages of the targets, whose jars go on the class path, too.
+    """
     conf = home / "flink" / "conf"
-    jars = _library(cache)
+    jars = [*_library(cache), *_jars(cache, connectors)]
     gateway_jars = [*_jars(cache, _GATEWAY_JARS), *_sorted_jars(_flink(cache) / "opt")]
     task_options = [
         part for key, value in _TASK_MANAGER_MEMORY.items() for part in ("-D", f"{key}={value}")

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from cdc_assets.errors import CdcError, LabError, ProofFailed
-from cdc_assets.lab.comparison import compare, repeated_writes
+from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import DAEMON, start_dagster
 from cdc_assets.lab.demo import Story
@@ -23,7 +23,7 @@ from cdc_assets.lab.endpoint_control import EndpointControl
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.source_server import ServerKind
-from cdc_assets.lab.stage import COMPARED, COPIED_TARGETS, STREAMS, Stage, TimeLine, first_green_row
+from cdc_assets.lab.stage import COMPARED, STREAMS, Stage, TimeLine, first_green_row
 from cdc_assets.lab.workload import Writer, seed, wait_for_order
 
 FAULTS = ("jobmanager", "taskmanager", "dagster-daemon", "connection")
@@ -62,7 +62,8 @@ class Proof:
         self._story = story
         up(home, source, tell=story.tell)
         self._stage = Stage(home)
-        seed(self._stage.source, self._stage.target, orders=_ORDERS)
+        seed(self._stage.source, orders=_ORDERS)
+        self._stage.landing.create_tables()
         api = DagsterApi(start_dagster(home, definitions))
         keys = [[stream, part] for stream in STREAMS for part in ("snapshot", "stream")]
         api.materialize(keys, tell=_ignore, budget_seconds=300.0)
@@ -89,7 +90,9 @@ class Proof:
             if after == before:
                 raise LabError(f"the endpoint still leads to server_id {before}")
             seen = wait_for_order(
-                stage.target, first_green_row(writer, after), budget_seconds=_ROW_SECONDS
+                stage.landing.has_order_from,
+                first_green_row(writer, after),
+                budget_seconds=_ROW_SECONDS,
             )
             saboteur.join(timeout=120)
             for stream in STREAMS:
@@ -104,8 +107,8 @@ class Proof:
     def _judge(self, number: int, fault: str, seconds: float) -> Round:
         stage = self._stage
         stage.settle(budget_seconds=120.0)
-        found = compare(stage.source, stage.target, COMPARED)
-        _, repeated = repeated_writes(stage.target_admin, tables=COPIED_TARGETS)
+        found = compare(stage.source, stage.landing, COMPARED)
+        _, repeated = stage.landing.repeated_writes() or (0, 0)
         new, self._repeated = repeated - self._repeated, repeated
         return Round(
             number,

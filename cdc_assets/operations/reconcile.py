@@ -99,7 +99,7 @@ def _compare(
     source = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
     end = rt.source.end(server)
     target = rt.target.count(table.target_name, timeout_seconds=seconds, key=key, bound=bound)
-    shown = f"up to key {bound}" if bound else "of an empty table"
+    shown = f"up to key {bound}" if bound else "in the whole table"
     if source == target and _passed(rt, row, end, wait=False):
         return Counted("InSync", source, target, f"{source} rows {shown}, position passed {end}")
     if not _passed(rt, row, end, wait=True):

@@ -257,6 +257,38 @@ TABLE = [
         OPERATOR,
         "state-unreadable",
     ),
+    ('ERROR: invalid byte sequence for encoding "UTF8": 0x00', OPERATOR, "target-schema"),
+    ('ERROR: relation "public.t" does not exist', OPERATOR, "target-schema"),
+    ('ERROR: column "a" of relation "t" does not exist', OPERATOR, "target-schema"),
+    ("ERROR: value too long for type character varying(3)", OPERATOR, "target-schema"),
+    ('ERROR: invalid input syntax for type integer: "abc"', OPERATOR, "target-schema"),
+    ("ERROR: smallint out of range", OPERATOR, "target-schema"),
+    (
+        'ERROR: null value in column "z" of relation "t" violates not-null constraint',
+        OPERATOR,
+        "target-schema",
+    ),
+    (
+        'ERROR: duplicate key value violates unique constraint "t_a_idx"',
+        OPERATOR,
+        "target-schema",
+    ),
+    (
+        "ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        OPERATOR,
+        "target-schema",
+    ),
+    ('FATAL: password authentication failed for user "w"', OPERATOR, "auth"),
+    ("ERROR: permission denied for table t", OPERATOR, "auth"),
+    ("ERROR: cannot execute INSERT in a read-only transaction", TRANSIENT, "read-only"),
+    ("ERROR: deadlock detected", TRANSIENT, "target-locked"),
+    (
+        "Connection to 127.0.0.1:5432 refused. Check that the hostname and port are correct",
+        TRANSIENT,
+        "network",
+    ),
+    ("FATAL: the database system is starting up", TRANSIENT, "network"),
+    ("FATAL: terminating connection due to administrator command", TRANSIENT, "network"),
 ]
 
 WRAPPERS = [

@@ -234,6 +234,36 @@ def test_only_the_named_part_of_an_archive_is_unpacked(tmp_path: Path, kind: str
     assert cache.is_complete(wanted)
 
 
+def test_an_archive_inside_an_archive_is_unpacked_with_its_links(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as target:
+        library = tarfile.TarInfo("lib/libx.so.1.2")
+        library.size = len(CONTENT)
+        target.addfile(library, io.BytesIO(CONTENT))
+        link = tarfile.TarInfo("lib/libx.so.1")
+        link.type, link.linkname = tarfile.SYMTYPE, "libx.so.1.2"
+        target.addfile(link)
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", b"")
+        jar.writestr("server.txz", inner.getvalue())
+    content = outer.getvalue()
+    unpack = Unpack(strip="", include=("lib/libx.so.1",), executable=(), inner="server.txz")
+    wanted = package(content, unpack=unpack)
+    cache = cache_with(tmp_path, delivering(content))
+    cache.ensure([wanted])
+    for name in ("libx.so.1", "libx.so.1.2"):
+        assert (cache.folder(wanted) / "lib" / name).read_bytes() == CONTENT
+
+
+def test_an_archive_without_the_archive_inside_is_refused(tmp_path: Path) -> None:
+    content = archive_of("zip")
+    unpack = Unpack(strip="", include=("bin/",), executable=(), inner="server.txz")
+    wanted = package(content, unpack=unpack)
+    with pytest.raises(DownloadFailed, match="cannot be unpacked"):
+        cache_with(tmp_path, delivering(content)).ensure([wanted])
+
+
 def test_an_archive_without_its_program_is_refused(tmp_path: Path) -> None:
     content = archive_of("zip")
     unpack = Unpack(strip="top/", include=("bin/",), executable=("bin/other",))
