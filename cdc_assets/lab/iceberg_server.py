@@ -14,9 +14,9 @@ PACKAGE_GROUP = "iceberg"
 SERVICE = "iceberg"
 VERSION = "1.10.0"
 NAMESPACE = "target"
-# What Flink needs on its class path to write Iceberg tables. Version 1.11.0 of the first one
+# On Flink's class path, to write Iceberg tables. Version 1.11.0 of the first one
 # asks for the Java module `jdk.net`, which the lab's trimmed Java does not have.
-FLINK_JARS = ("iceberg-flink-runtime", "hadoop-client-api", "hadoop-client-runtime")
+CONNECTORS = ("iceberg-flink-runtime", "hadoop-client-api", "hadoop-client-runtime")
 _SERVER = "iceberg-open-api"
 
 
@@ -85,8 +85,3 @@ def jar(cache: Cache, name: str) -> Path:
     """Return a jar of the group."""
     package = next(each for each in load_packages([PACKAGE_GROUP]) if each.name == name)
     return next(iter(sorted(cache.folder(package).glob("*.jar"))))
-
-
-def flink_jars(cache: Cache) -> list[Path]:
-    """Return the jars that Flink needs."""
-    return [jar(cache, name) for name in FLINK_JARS]

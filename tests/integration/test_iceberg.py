@@ -134,7 +134,7 @@ def lake(
     cache.ensure(load_packages([iceberg_server.PACKAGE_GROUP]))
     patch = pytest.MonkeyPatch()
     patch.setattr(
-        flink_cluster, "_CONNECTORS", (*flink_cluster._CONNECTORS, *iceberg_server.FLINK_JARS)
+        flink_cluster, "_CONNECTORS", (*flink_cluster._CONNECTORS, *iceberg_server.CONNECTORS)
     )
     try:
         state = up(home, source).state
