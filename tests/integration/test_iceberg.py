@@ -17,6 +17,7 @@ from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
 from cdc_assets.core.position import Position
 from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
+from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders
 from cdc_assets.flink.gateway import SqlGateway
@@ -47,6 +48,7 @@ from cdc_assets.targets.iceberg import IcebergTarget
 from tests.integration.test_types import (
     GROUPS,
     KEYS,
+    KEYS_TABLE,
     STREAM_ROWS_FROM,
     changed_keys,
     create,
@@ -396,3 +398,61 @@ def test_a_savepoint_is_transplanted_with_the_writers_state(
     executed(lab.admin, "update user_db_1.user_table_1 set name = 'moved' where id = 11100")
     launch(rt, "stream", Start(rt.source.endpoint, positions[0], copy.path))
     wait_for_users(lab, rt)
+
+
+ORDERS = "fix_orders"
+
+
+@pytest.fixture
+def unfit(lake: Lab) -> Generator[tuple[Lab, StreamSpec], None, None]:
+    """A table of format version 1, without its key, too narrow and with a column missing."""
+    spec = StreamSpec("fix", (TableRef(DATABASE, ORDERS),), ServerIdRange(9300, 9309),
+                      lake.namespace, target_kind="iceberg")  # fmt: skip
+    place = f"lake.{lake.namespace}"
+    catalog = create_catalog_sql(lake.catalog, "lake").rstrip(";")
+    try:
+        executed(
+            lake.app,
+            f"drop table if exists {ORDERS}",
+            f"create table {ORDERS} (id bigint, part int, price decimal(20,2), note text,"
+            " primary key (id, part)) charset utf8mb4",
+        )
+        lake.run_sql(
+            catalog,
+            f"create database if not exists {place}",
+            f"create table {place}.{ORDERS} (id bigint not null, part int not null,"
+            " price decimal(10,2), more string not null, primary key (id) not enforced)"
+            " with ('format-version'='1')",
+        )
+        yield lake, spec
+    finally:
+        lake.run_sql(catalog, f"drop table if exists {place}.{ORDERS}")
+        executed(lake.app, f"drop table if exists {ORDERS}")
+
+
+def test_what_the_preflight_says_mends_a_table_that_does_not_fit(
+    unfit: tuple[Lab, StreamSpec],
+) -> None:
+    lab, spec = unfit
+    shapes = {each.label: each for each in lab.source.shapes(lab.source.endpoint, spec.tables)}
+    faults = lab.target.faults(spec, shapes)
+    parts = sorted(fault.field.rpartition(".")[2] for fault in faults)
+    assert parts == ["format-version", "identifier-fields", "more", "note", "price"]
+    catalog = create_catalog_sql(lab.catalog, "lake").rstrip(";")
+    lab.run_sql(catalog, *(fault.fix.partition(";")[0] for fault in faults))
+    assert lab.target.faults(spec, shapes) == ()
+
+
+def test_a_target_without_its_tables_has_a_fault_and_no_launch(lake: Lab) -> None:
+    spec = StreamSpec("none", (TableRef(DATABASE, KEYS),), ServerIdRange(9400, 9409), "nowhere",
+                      target_kind="iceberg")  # fmt: skip
+    target = IcebergTarget(lake.catalog, "nowhere")
+    with pytest.raises(ConfigurationError, match="no such table"):
+        target.shapes([KEYS])
+    executed(lake.app, f"drop table if exists {KEYS}", KEYS_TABLE)
+    shapes = {each.label: each for each in lake.source.shapes(lake.source.endpoint, spec.tables)}
+    (fault,) = target.faults(spec, shapes)
+    executed(lake.app, f"drop table {KEYS}")
+    assert "no namespace nowhere" in fault.found
+    gone = IcebergTarget(IcebergCatalog(uri="http://127.0.0.1:9"), "nowhere")
+    assert [fault.field for fault in gone.faults(spec, shapes)] == ["target.catalog"]
