@@ -6,6 +6,7 @@ VENV = .venv
 UV = uv
 
 SOURCE = mariadb
+TARGET = mysql
 KEEP =
 N = 20
 
@@ -17,7 +18,7 @@ READY = $(VENV)/.project-installed
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(BIN)/cdc-assets demo --source $(SOURCE) $(if $(KEEP),--keep)
+	$(BIN)/cdc-assets demo --source $(SOURCE) --target $(TARGET) $(if $(KEEP),--keep)
 
 test: check unit integration
 
@@ -34,7 +35,7 @@ integration: $(READY)
 	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
 
 switchovers: $(READY)
-	$(BIN)/cdc-assets switchovers $(N)
+	$(BIN)/cdc-assets switchovers $(N) --target $(TARGET)
 
 bench-fanout: $(READY)
 	$(BIN)/python benchmarks/fanout.py

@@ -36,6 +36,7 @@ if typing.TYPE_CHECKING:
         IcebergTargetResource,
         MySqlTargetResource,
         PostgresTargetResource,
+        TargetResource,
     )
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
@@ -64,6 +65,7 @@ _HOMES = {
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
+    "TargetResource": "targets.resource",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
@@ -97,6 +99,7 @@ __all__ = [
     "StreamGraph",
     "StreamSpec",
     "TableRef",
+    "TargetResource",
     "build_cdc_definitions",
     "build_health_check",
     "build_rds_event_sensor",

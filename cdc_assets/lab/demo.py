@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError, ProofFailed
 from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
@@ -24,6 +25,7 @@ from cdc_assets.lab.stage import (
     TimeLine,
     first_green_row,
 )
+from cdc_assets.lab.target_systems import KINDS, target_system
 from cdc_assets.lab.workload import Writer, add_customer, execute, seed, wait_for_order
 
 _ORDERS = 2_000
@@ -53,7 +55,14 @@ class Story:
         self._console.print(text, markup=False)
 
 
-def run_demo(home: Path, source: ServerKind, definitions: Path, *, story: Story) -> bool:
+def run_demo(
+    home: Path,
+    source: ServerKind,
+    definitions: Path,
+    *,
+    story: Story,
+    target: TargetKind = "mysql",
+) -> bool:
     """Play the demonstration; the lab is left up.
 
     Returns:
@@ -62,8 +71,9 @@ def run_demo(home: Path, source: ServerKind, definitions: Path, *, story: Story)
     Raises:
         CdcError: Something did not come up, or did not happen in time.
     """
-    story.head(f"Lab: {source} as source, MySQL 5.6 as target, Flink 1.20, RDS API stand-in")
-    up(home, source, tell=story.tell)
+    title = target_system(target).title
+    story.head(f"Lab: {source} as source, {title} as target, Flink 1.20, RDS API stand-in")
+    up(home, source, target, tell=story.tell)
     stage = Stage(home)
     seed(stage.source, orders=_ORDERS)
     stage.landing.create_tables()
@@ -171,18 +181,32 @@ def _prove(stage: Stage, writer: Writer, story: Story, seconds: float) -> bool:
 @click.command("demo")
 @click.option("--source", type=click.Choice(["mariadb", "mysql"]), default="mariadb",
               show_default=True, help="What plays the source.")  # fmt: skip
+@click.option(
+    "--target",
+    type=click.Choice(KINDS),
+    default="mysql",
+    show_default=True,
+    help="What rows land in.",
+)
 @click.option("--keep", is_flag=True, help="Leave lab and Dagster running at the end.")
 @click.option("--home", type=click.Path(path_type=Path), default=None, help="The lab's folder.")
 @click.option("--definitions", type=click.Path(path_type=Path), default=Path("definitions.py"),
               show_default=True, help="The Dagster definitions of the two streams.")  # fmt: skip
-def demo(*, source: ServerKind, keep: bool, home: Path | None, definitions: Path) -> None:
+def demo(
+    *,
+    source: ServerKind,
+    target: TargetKind,
+    keep: bool,
+    home: Path | None,
+    definitions: Path,
+) -> None:
     """Play the main job on real servers, with a blue/green switchover in the middle."""
     story = Story()
     folder = home or resolve_home(None).with_name("demo")
     down(folder)
     equal = False
     try:
-        equal = run_demo(folder, source, definitions, story=story)
+        equal = run_demo(folder, source, definitions, story=story, target=target)
         if keep:
             story.plain(f"the lab goes on; stop it with: cdc-assets lab down --home {folder}")
     finally:

@@ -18,9 +18,10 @@ from cdc_assets.errors import CdcError, LabError
 from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state
-from cdc_assets.lab.landing import Landing, MySqlLanding
+from cdc_assets.lab.landing import Landing
 from cdc_assets.lab.state import LabState
 from cdc_assets.lab.switchover_call import rds_client
+from cdc_assets.lab.target_systems import target_system
 from cdc_assets.lab.workload import Login, Writer
 from cdc_assets.ledger.client import SqlLedger
 from cdc_assets.ports import StepRow
@@ -80,7 +81,8 @@ class Stage:
     @property
     def landing(self) -> Landing:
         """Return the target tables as the demonstration reads them."""
-        return MySqlLanding(self.target, self.target_admin)
+        state = self.state
+        return target_system(state.target_kind).landing(state)
 
     @property
     def target_admin(self) -> Login:
