@@ -24,13 +24,9 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.sink_iceberg import IcebergSink
 from cdc_assets.flink.source_sql import SourceAccess
-from cdc_assets.lab import flink_cluster, iceberg_server
-from cdc_assets.lab.cache import Cache, default_cache_dir
-from cdc_assets.lab.free_ports import take_ports
-from cdc_assets.lab.home import update_state
+from cdc_assets.lab import iceberg_server
 from cdc_assets.lab.iceberg_rows import IcebergRows
 from cdc_assets.lab.lab import down, up
-from cdc_assets.lab.packages import load_packages
 from cdc_assets.lab.services import kill_service, start_service
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.state import LabState
@@ -132,24 +128,11 @@ def lake(
 ) -> Generator[Lab, None, None]:
     source: ServerKind = request.param
     home = tmp_path_factory.mktemp(f"lake-{source}")
-    cache = Cache(default_cache_dir())
-    cache.ensure(load_packages([iceberg_server.PACKAGE_GROUP]))
-    patch = pytest.MonkeyPatch()
-    patch.setattr(
-        flink_cluster, "_CONNECTORS", (*flink_cluster._CONNECTORS, *iceberg_server.CONNECTORS)
-    )
     try:
-        state = up(home, source).state
-        iceberg_server.prepare(home)
-        (port,) = take_ports(cache.root, 1)
-        service = iceberg_server.service(home, cache, port)
-        update_state(home, lambda now: now.with_service(service))
-        start_service(home, service.name)
-        yield Lab(
-            state, IcebergCatalog(uri=iceberg_server.catalog_uri(port)), iceberg_server.NAMESPACE
-        )
+        state = up(home, source, "iceberg").state
+        uri = iceberg_server.catalog_uri(state.service(iceberg_server.SERVICE).port)
+        yield Lab(state, IcebergCatalog(uri=uri), iceberg_server.NAMESPACE)
     finally:
-        patch.undo()
         down(home)
 
 
