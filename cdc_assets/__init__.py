@@ -12,9 +12,16 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_iceberg import MySqlToIcebergComponent
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.core.recovery import Policy
-    from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+    from cdc_assets.core.stream import (
+        QuerySpec,
+        ServerIdRange,
+        ShardedTable,
+        StreamSpec,
+        TableRef,
+    )
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -26,6 +33,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
     from cdc_assets.targets.resource import (
+        IcebergTargetResource,
         MySqlTargetResource,
         PostgresTargetResource,
         TargetResource,
@@ -41,9 +49,11 @@ _HOMES = {
     "CdcTranslator": "translator",
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
+    "IcebergTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
+    "MySqlToIcebergComponent": "component_iceberg",
     "MySqlToMySqlComponent": "component",
     "MySqlToPostgresComponent": "component_postgres",
     "Policy": "core.recovery",
@@ -51,6 +61,7 @@ _HOMES = {
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
+    "ShardedTable": "core.stream",
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
@@ -72,9 +83,11 @@ __all__ = [
     "CdcTranslator",
     "ConfigurationError",
     "FlinkResource",
+    "IcebergTargetResource",
     "LedgerResource",
     "MySqlResource",
     "MySqlTargetResource",
+    "MySqlToIcebergComponent",
     "MySqlToMySqlComponent",
     "MySqlToPostgresComponent",
     "Policy",
@@ -82,6 +95,7 @@ __all__ = [
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",
+    "ShardedTable",
     "StreamGraph",
     "StreamSpec",
     "TableRef",

@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef, TargetKind
+from cdc_assets.core.stream import (
+    QuerySpec,
+    ServerIdRange,
+    ShardedTable,
+    StreamSpec,
+    TableRef,
+    TargetKind,
+)
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
@@ -56,6 +63,13 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     exclude_columns: list[str] = Field(
         default_factory=list, description="`table.column` names that are not carried."
+    )
+    sharded_tables: list[str] = Field(
+        default_factory=list,
+        description="Shards that land in one table, each `database_pattern.table_pattern:"
+        "target_table` with regular expressions; write the dot between them as `\\.` where a "
+        "pattern holds one.",
+        examples=[["user_db_[0-9]+.user_table_[0-9]+:all_users"]],
     )
     readers: Literal["shared", "per-table"] = Field(
         default="shared",
@@ -139,6 +153,13 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             _said(lambda text=text: TableRef.parse(text))
         return value
 
+    @field_validator("sharded_tables")
+    @classmethod
+    def _sharded_tables_can_be_read(cls, value: list[str]) -> list[str]:
+        for text in value:
+            _said(lambda text=text: ShardedTable.parse(text))
+        return value
+
     @field_validator("server_ids")
     @classmethod
     def _server_ids_can_be_read(cls, value: str | int) -> str:
@@ -175,7 +196,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         """
         return StreamSpec(
             name=self.stream,
-            tables=tuple(TableRef.parse(text) for text in self.tables),
+            tables=(
+                *(TableRef.parse(text) for text in self.tables),
+                *(ShardedTable.parse(text) for text in self.sharded_tables),
+            ),
             server_ids=ServerIdRange.parse(str(self.server_ids)),
             target_kind=type(self).target_kind,
             target_database=self.target_database_name,

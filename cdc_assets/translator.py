@@ -8,7 +8,7 @@ from typing import Literal, cast
 
 import dagster as dg
 
-from cdc_assets.core.stream import QuerySpec, StreamSpec, TableRef
+from cdc_assets.core.stream import QuerySpec, ShardedTable, StreamSpec, TableRef
 from cdc_assets.metadata import STREAM_TAG
 
 PartKind = Literal["source_table", "snapshot", "stream", "target_table"]
@@ -55,8 +55,11 @@ class CdcTranslator:
         stream = props.stream
         if props.kind == "source_table" and props.table is not None:
             table = props.table
+            sharded = isinstance(table, ShardedTable)
+            # A pattern is no name: the shards are one asset, called as their copy is.
+            path = ("shards", table.alias) if sharded else (table.database, table.name)
             return dg.AssetSpec(
-                [props.source_name, table.database, table.name],
+                [props.source_name, *path],
                 description=f"Source table {table.label}, read through its binlog.",
                 group_name=props.source_name,
                 kinds={props.source_kind},

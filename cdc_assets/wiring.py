@@ -17,6 +17,7 @@ from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sink_iceberg import IcebergSink
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
@@ -31,6 +32,7 @@ from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
+    IcebergTargetResource,
     MySqlTargetResource,
     PostgresTargetResource,
     TargetResource,
@@ -132,7 +134,7 @@ class StreamWiring:
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
-        values = [tuple(values_of(part).values()) for part in resources]
+        values = [repr(tuple(values_of(part).values())) for part in resources]
         return self._kept.get((patience_seconds, *values), lambda: self._made(patience_seconds))
 
     def _made(self, patience_seconds: float | None) -> StreamConnection:
@@ -252,6 +254,10 @@ def _mysql_sink(target: MySqlTargetResource) -> Sink:
     )
 
 
+def _iceberg_sink(target: IcebergTargetResource) -> Sink:
+    return IcebergSink(target.lake, target.database)
+
+
 def _postgres_sink(target: PostgresTargetResource) -> Sink:
     return PostgresSink(
         Server(target.host, target.port),
@@ -265,6 +271,7 @@ def _postgres_sink(target: PostgresTargetResource) -> Sink:
 
 
 _SINKS: dict[type, Callable[[Any], Sink]] = {
+    IcebergTargetResource: _iceberg_sink,
     MySqlTargetResource: _mysql_sink,
     PostgresTargetResource: _postgres_sink,
 }

@@ -15,10 +15,13 @@ TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
 ReaderSharing = Literal["shared", "per-table"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+# The connector divides a list at commas, also inside of braces; the rest Java reads as Python does.
+_PATTERN = re.compile(r"[\w$\[\]()|?*+{}.^\\-]+")
 # MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
 MAX_SERVER_ID = 2**32 - 1
 # Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
 MAX_NAME = 64
+_COMMITTING = frozenset[TargetKind]({"iceberg"})
 # Flink's default number of key groups; state of a stream cannot be spread wider.
 MAX_PARALLELISM = 128
 
@@ -44,6 +47,11 @@ class TableRef:
         """Return `database.table`."""
         return f"{self.database}.{self.name}"
 
+    @property
+    def alias(self) -> str:
+        """Return what queries and settings call the table."""
+        return self.name
+
     @classmethod
     def parse(cls, text: str) -> TableRef:
         """Read `database.table` or `database.table:target_table`.
@@ -56,6 +64,74 @@ class TableRef:
         if not dot or not name:
             raise ConfigurationError("write it as database.table", field="tables", value=text)
         return cls(database, name, target)
+
+
+@dataclass(frozen=True, order=True)
+class ShardedTable(TableRef):
+    r"""Many source tables that land in one target table.
+
+    `database` and `name` are regular expressions for whole names, upper and lower case alike,
+    as the connector reads them. A table that is made later and matches is captured, too. The
+    target table has the columns of all of them and two more that say where a row is from,
+    `database_name` and `table_name`; these and the shards' primary key are its key.
+
+    Example:
+        >>> users = ShardedTable("user_db_[0-9]+", "user_table_[0-9]+", "all_users")
+        >>> users.matches("user_db_1", "user_table_12"), users.matches("user_db_1", "users")
+        (True, False)
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse patterns that Java and Python would read differently, or that cannot be read."""
+        if not self.target_name:
+            raise ConfigurationError("name the target table", field="sharded tables",
+                                     value=self.label)  # fmt: skip
+        for part, value in (("database", self.database), ("table", self.name)):
+            if not _PATTERN.fullmatch(value):
+                raise ConfigurationError(
+                    "use names and the signs [ ] ( ) | ? * + { } . - \\, without a comma",
+                    field=f"sharded tables, {part}",
+                    value=value,
+                )
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ConfigurationError(
+                    f"not a regular expression: {error}",
+                    field=f"sharded tables, {part}",
+                    value=value,
+                ) from None
+
+    @property
+    def alias(self) -> str:
+        """Return what queries and settings call the table: a pattern is no name."""
+        return self.target_name
+
+    def matches(self, database: str, name: str) -> bool:
+        """Return whether a source table is one of the shards."""
+        pairs = ((self.database, database), (self.name, name))
+        return all(re.fullmatch(pattern, each, re.IGNORECASE) for pattern, each in pairs)
+
+    @classmethod
+    def parse(cls, text: str) -> ShardedTable:
+        r"""Read `database_pattern.table_pattern:target_table`.
+
+        The dot between the patterns is written `\.` where they hold dots themselves.
+
+        Raises:
+            ConfigurationError: The text has another form.
+        """
+        patterns, _, target = text.rpartition(":")
+        for dot in ("\\.", "."):
+            if patterns.count(dot) == 1:
+                database, _, name = patterns.partition(dot)
+                return cls(database, name, target)
+        raise ConfigurationError(
+            "write it as database_pattern.table_pattern:target_table",
+            field="sharded tables",
+            value=text,
+            hint="Where a pattern holds a dot, write the one between them as \\.",
+        )
 
 
 @dataclass(frozen=True)
@@ -177,13 +253,13 @@ class StreamSpec:
         if not self.tables:
             raise ConfigurationError("name at least one table", field=f"{self.name}.tables")
         self._refuse_doubles("tables", [table.label for table in self.tables])
-        self._refuse_doubles("tables", [table.name for table in self.tables])
+        self._refuse_doubles("tables", [table.alias for table in self.tables])
         self._refuse_doubles("target tables", list(self.target_names))
         if not 1 <= self.parallelism <= MAX_PARALLELISM:
             raise ConfigurationError(
                 "must be 1 to 128", field=f"{self.name}.parallelism", value=self.parallelism
             )
-        unknown = set(self.source_only) - {table.name for table in self.tables}
+        unknown = set(self.source_only) - {table.alias for table in self.tables}
         if unknown:
             raise ConfigurationError(
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
@@ -198,7 +274,7 @@ class StreamSpec:
     @property
     def copied(self) -> tuple[TableRef, ...]:
         """Return the tables that are copied row by row."""
-        return tuple(table for table in self.tables if table.name not in self.source_only)
+        return tuple(table for table in self.tables if table.alias not in self.source_only)
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -214,8 +290,13 @@ class StreamSpec:
 
     @property
     def resume_form(self) -> ResumeForm:
-        """Return how the stream goes on at new coordinates."""
-        return "transplant" if self.stateful else "specific-offset"
+        """Return how the stream goes on at new coordinates.
+
+        A writer that commits with a checkpoint has the rows of a checkpoint that is not
+        committed yet in Flink's state, so a start without state would lose them.
+        """
+        keeps = self.stateful or self.target_kind in _COMMITTING
+        return "transplant" if keeps else "specific-offset"
 
     @property
     def shares_readers(self) -> bool:

@@ -236,13 +236,16 @@ def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 
     return _plain(kind, _NATURAL[kind.base](kind))
 
 
-def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
+def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
     # Iceberg has no integer below 32 bits, and microseconds only.
     if natural in {"TINYINT", "SMALLINT"}:
         return "INT", "INT", "{}"
     if kind.base in {"datetime", "timestamp"}:
         natural = natural.partition("(")[0] + "(6)"
+    if kind.base == "double" and kind.scale is not None and not is_key:
+        # The snapshot reads the digits that the server shows, the binlog holds what it stores.
+        return natural, natural, f"ROUND({{}}, {kind.scale})"
     return _plain(kind, natural)
 
 

@@ -16,7 +16,7 @@ from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.quoting import quote_identifier, quote_text
-from cdc_assets.flink.sinks import Sink
+from cdc_assets.flink.sinks import Sink, WholeTableSink
 from cdc_assets.flink.source_sql import SourceAccess, create_table, reader_sql
 from cdc_assets.ports import Launch
 
@@ -89,18 +89,18 @@ def render_stream(
     for number, reader in enumerate(plan_readers(spec, shapes), start=1):
         ddl.extend(reader_sql(launch, reader, number, source))
         for each in reader.tables:
-            if each.table.name not in spec.source_only:
+            if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
                 pairs = [(_sink_column(sink, shape, way), way) for way in each.columns]
                 ddl.append(_copy_sink(spec, shape, pairs, each.key, sink))
-                copies[each.table.name] = _copy_insert(each, pairs)
+                copies[each.table.alias] = _copy_insert(each, pairs)
     # In the order of the tables, whatever readers they share.
-    inserts = [copies[table.name] for table in spec.copied]
+    inserts = [copies[table.alias] for table in spec.copied]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
         ddl.append(_query_sink(spec, shape, sink))
         inserts.append(_query_insert(shape, query.sql))
-    clash = {table.name for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
+    clash = {table.alias for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
     if clash:
         raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
     if not inserts:
@@ -142,7 +142,11 @@ def _copy_sink(
     key: Sequence[str],
     sink: Sink,
 ) -> str:
-    columns = [(name, way.sink_type) for name, way in pairs]
+    columns = (
+        [(column.name, sink.column_type(shape, column)) for column in shape.columns]
+        if isinstance(sink, WholeTableSink)
+        else [(name, way.sink_type) for name, way in pairs]
+    )
     sink_key = [name for name, way in pairs if way.column.name in key]
     ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
     return create_table(
@@ -154,7 +158,7 @@ def _copy_insert(each: TableColumns, pairs: Sequence[tuple[str, Carried]]) -> st
     names = ", ".join(quote_identifier(name) for name, _ in pairs)
     values = ", ".join(way.expression.format(quote_identifier(way.column.name)) for _, way in pairs)
     target = quote_identifier(f"{_SINK_PREFIX}{each.table.target_name}")
-    origin = quote_identifier(each.table.name)
+    origin = quote_identifier(each.table.alias)
     return f"INSERT INTO {target} ({names})\nSELECT {values}\nFROM {origin}"
 
 

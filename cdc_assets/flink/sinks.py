@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote
 
 from cdc_assets.core.columns import Column, TableShape
@@ -58,6 +58,19 @@ class Sink(Protocol):
 
         Raises:
             UnsupportedType: A query cannot fill it.
+        """
+        ...
+
+
+@runtime_checkable
+class WholeTableSink(Sink, Protocol):
+    """A sink whose DDL has every column of the target table, in the table's order and types."""
+
+    def column_type(self, shape: TableShape, column: Column) -> str:
+        """Return the Flink type of a target column, also of one that the stream leaves out.
+
+        Raises:
+            UnsupportedType: A stream cannot fill it.
         """
         ...
 

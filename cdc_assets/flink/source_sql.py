@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.readers import Reader, TableColumns, own_value
+from cdc_assets.core.stream import ShardedTable
 from cdc_assets.flink.quoting import exact_pattern, quote_identifier, quote_text
 from cdc_assets.ports import Launch
 
@@ -54,8 +55,12 @@ def reader_sql(
         **_chunking(reader, is_stateful=launch.spec.stateful),
     }
     if not reader.is_shared:
-        name = reader.tables[0].table.name
-        return (create_table(name, reader.columns, reader.key, options),)
+        name = reader.tables[0].table.alias
+        known = [
+            f"{quote_identifier(each)} STRING NOT NULL METADATA FROM {quote_text(each)} VIRTUAL"
+            for each in reader.tables[0].metadata
+        ]
+        return (create_table(name, reader.columns, reader.key, options, more=known),)
     name, marker = f"reader.{number}", _marker(reader)
     metadata = f"{quote_identifier(marker)} STRING METADATA FROM 'table_name' VIRTUAL"
     ddl = create_table(name, reader.columns, reader.key, options, more=(metadata,))
@@ -78,7 +83,7 @@ def _view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
     ]
     values = ", ".join(value if value == name else f"{value} AS {name}" for value, name in columns)
     return (
-        f"CREATE TEMPORARY VIEW {quote_identifier(each.table.name)} AS\n"
+        f"CREATE TEMPORARY VIEW {quote_identifier(each.table.alias)} AS\n"
         f"SELECT {values}\nFROM {quote_identifier(origin)}\n"
         f"WHERE {quote_identifier(marker)} = {quote_text(each.table.name)}"
     )
@@ -86,15 +91,15 @@ def _view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
 
 def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapping[str, str]:
     ids = reader.server_ids
-    names = [exact_pattern(each.table.name) for each in reader.tables]
+    database, table = _patterns(reader)
     options = {
         "connector": "mysql-cdc",
         "hostname": launch.server.host,
         "port": str(launch.server.port),
         "username": source.username,
         "password": source.password,
-        "database-name": exact_pattern(reader.database),
-        "table-name": names[0] if len(names) == 1 else f"(?:{'|'.join(names)})",
+        "database-name": database,
+        "table-name": table,
         "server-id": str(ids) if ids.size > 1 else str(ids.first),
         "server-time-zone": source.time_zone,
         "scan.incremental.snapshot.enabled": "true",
@@ -118,6 +123,16 @@ def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Map
         options["debezium.database.ssl.mode"] = "required"
         options["jdbc.properties.sslMode"] = "REQUIRED"
     return options
+
+
+def _patterns(reader: Reader) -> tuple[str, str]:
+    """Return the regular expressions of database and table; the connector joins them by a dot."""
+    first = reader.tables[0].table
+    if isinstance(first, ShardedTable):
+        return f"(?:{first.database})", f"(?:{first.name})"
+    names = [exact_pattern(each.table.name) for each in reader.tables]
+    table = names[0] if len(names) == 1 else f"(?:{'|'.join(names)})"
+    return exact_pattern(reader.database), table
 
 
 def _startup(launch: Launch) -> Mapping[str, str]:

@@ -9,6 +9,7 @@ from cdc_assets.core.stream import TargetKind
 from cdc_assets.lab.target_system import TargetSystem
 
 _SYSTEMS: dict[TargetKind, tuple[str, str]] = {
+    "iceberg": ("iceberg_system", "IcebergSystem"),
     "mysql": ("target_system", "MySqlSystem"),
     "postgres": ("postgres_system", "PostgresSystem"),
 }

@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import Field
 
+from cdc_assets.core.iceberg import CatalogKind, IcebergCatalog, pairs_of
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.ports import JudgedTarget, Server
+from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.mysql import MySqlTarget, Tls
 from cdc_assets.targets.postgres import PostgresTarget
 from cdc_assets.targets.postgres_session import PostgresLogin
@@ -153,3 +155,71 @@ class PostgresTargetResource(TargetResource):
             connect_timeout_seconds=self.connect_timeout_seconds,
         )
         return PostgresTarget(login, self.db_schema, read_timeout_seconds=self.read_timeout_seconds)
+
+
+class IcebergTargetResource(TargetResource):
+    """A namespace of an Iceberg catalog that rows land in.
+
+    Example:
+        >>> IcebergTargetResource(uri="http://lake.example:8181", database="dw").catalog
+        'rest'
+    """
+
+    kind: ClassVar[TargetKind] = "iceberg"
+
+    catalog: CatalogKind = Field(
+        default="rest", description="`rest`, or `hadoop` where the tables' folders are the catalog."
+    )
+    uri: str = Field(default="", description="Address of the REST catalog.")
+    warehouse: str = Field(
+        default="",
+        description="Folder of a hadoop catalog as a URL; in a REST catalog its warehouse, if any.",
+    )
+    database: str = Field(description="Namespace that holds the target tables; one name.")
+    token: str = Field(
+        default="", description="Bearer token of the REST catalog; give it as EnvVar.", repr=False
+    )
+    credential: str = Field(
+        default="", description="`id:secret` of the REST catalog; give it as EnvVar.", repr=False
+    )
+    properties: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "More catalog properties, such as `s3.endpoint`, as Iceberg names them in Java and in"
+            " Python alike."
+        ),
+    )
+    secret_properties: str = Field(
+        default="",
+        description="Secret ones as `name=value;name=value`; give them as EnvVar.",
+        repr=False,
+    )
+    read_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long an answer may take, row counts aside."
+    )
+
+    @property
+    def namespace(self) -> str:
+        """Return the namespace that holds the target tables."""
+        return self.database
+
+    @property
+    def lake(self) -> IcebergCatalog:
+        """Return which catalog holds the tables."""
+        secrets = {"token": self.token, "credential": self.credential}
+        given = {name: value for name, value in secrets.items() if value}
+        hidden = pairs_of(self.secret_properties)
+        properties = {**self.properties, **hidden, **given}
+        return IcebergCatalog(
+            self.catalog, self.uri, self.warehouse, properties, hidden=tuple(hidden)
+        )
+
+    def secret_values(self) -> Sequence[str]:
+        """Return token, credential and the secret properties."""
+        return tuple(value for _, value in self.lake.secrets)
+
+    def get_client(self) -> IcebergTarget:
+        """Return the target; nothing is opened before its first use."""
+        return IcebergTarget(
+            self.lake, self.database, read_timeout_seconds=self.read_timeout_seconds
+        )
