@@ -12,6 +12,7 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_kafka import MySqlToKafkaComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
     from cdc_assets.definitions_builder import build_cdc_definitions
@@ -24,7 +25,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource
+    from cdc_assets.targets.resource import KafkaTargetResource, MySqlTargetResource
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -36,9 +37,11 @@ _HOMES = {
     "CdcTranslator": "translator",
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
+    "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
+    "MySqlToKafkaComponent": "component_kafka",
     "MySqlToMySqlComponent": "component",
     "Policy": "core.recovery",
     "QuerySpec": "core.stream",
@@ -64,9 +67,11 @@ __all__ = [
     "CdcTranslator",
     "ConfigurationError",
     "FlinkResource",
+    "KafkaTargetResource",
     "LedgerResource",
     "MySqlResource",
     "MySqlTargetResource",
+    "MySqlToKafkaComponent",
     "MySqlToMySqlComponent",
     "Policy",
     "QuerySpec",

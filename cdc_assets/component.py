@@ -22,7 +22,7 @@ from cdc_assets.translator import CdcProps, CdcTranslator
 
 _ENV = "env:"
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
-_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
+LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
 
 class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -69,12 +69,12 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         default=3.0, description="Flink's checkpoint interval."
     )
     source_host: str = Field(
-        description=f"Host name of the production endpoint. {_LINK}",
+        description=f"Host name of the production endpoint. {LINK}",
         examples=["db.example", "env:CDC_SOURCE_HOST"],
     )
-    source_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
+    source_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
     source_username: str = Field(
-        description=f"Account that reads the tables and the binlog. {_LINK}", examples=["cdc"]
+        description=f"Account that reads the tables and the binlog. {LINK}", examples=["cdc"]
     )
     source_password: str = Field(
         description="Its password, as `env:NAME` only.",
@@ -85,17 +85,17 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         default="mysql", description="`mysql` or `mariadb`, shown on the source tables."
     )
     flink_rest_url: str = Field(
-        description=f"Address of Flink's job manager. {_LINK}", examples=["http://flink:8081"]
+        description=f"Address of Flink's job manager. {LINK}", examples=["http://flink:8081"]
     )
     flink_sql_gateway_url: str = Field(
-        description=f"Address of Flink's SQL gateway. {_LINK}", examples=["http://flink:8083"]
+        description=f"Address of Flink's SQL gateway. {LINK}", examples=["http://flink:8083"]
     )
     flink_checkpoint_directory: str = Field(
-        description=f"Folder of the checkpoints as a URL. {_LINK}",
+        description=f"Folder of the checkpoints as a URL. {LINK}",
         examples=["file:///state/checkpoints"],
     )
     flink_savepoint_directory: str = Field(
-        description=f"Folder of the savepoints as a URL. {_LINK}",
+        description=f"Folder of the savepoints as a URL. {LINK}",
         examples=["file:///state/savepoints"],
     )
     ledger_url: str = Field(
@@ -105,10 +105,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     rds_instance: str = Field(
         default="",
-        description=f"RDS instance or Aurora cluster; empty without RDS. {_LINK}",
+        description=f"RDS instance or Aurora cluster; empty without RDS. {LINK}",
         examples=["shop-db"],
     )
-    rds_region: str = Field(default="", description=f"Its AWS region. {_LINK}")
+    rds_region: str = Field(default="", description=f"Its AWS region. {LINK}")
     sensor_interval_seconds: int = Field(
         default=30, description="Between two ticks of the health and the RDS event sensor."
     )
@@ -179,7 +179,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             server_ids=ServerIdRange.parse(str(self.server_ids)),
             target_kind=type(self).target_kind,
             target_database=self.target_database_name,
-            queries=tuple(QuerySpec(name, sql) for name, sql in self.queries.items()),
+            queries=self.query_specs(),
             readers=self.readers,
             parallelism=self.parallelism,
             exclude_columns=tuple(self.exclude_columns),
@@ -187,26 +187,34 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
 
+    def query_specs(self) -> tuple[QuerySpec, ...]:
+        """Return the queries.
+
+        Raises:
+            ConfigurationError: The attributes do not make one.
+        """
+        return tuple(QuerySpec(name, sql) for name, sql in self.queries.items())
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return what `build_cdc_definitions` returns for these attributes."""
         del context
         return build_cdc_definitions(
             streams=self.spec(),
             source=MySqlResource(
-                host=_text(self.source_host),
+                host=env_text(self.source_host),
                 port=_number(self.source_port),
-                username=_text(self.source_username),
-                password=_text(self.source_password),
+                username=env_text(self.source_username),
+                password=env_text(self.source_password),
             ),
             target=self.target(),
             flink=FlinkResource(
-                rest_url=_text(self.flink_rest_url),
-                sql_gateway_url=_text(self.flink_sql_gateway_url),
-                checkpoint_directory=_text(self.flink_checkpoint_directory),
-                savepoint_directory=_text(self.flink_savepoint_directory),
+                rest_url=env_text(self.flink_rest_url),
+                sql_gateway_url=env_text(self.flink_sql_gateway_url),
+                checkpoint_directory=env_text(self.flink_checkpoint_directory),
+                savepoint_directory=env_text(self.flink_savepoint_directory),
             ),
-            ledger=LedgerResource(url=_text(self.ledger_url)),
-            rds=RdsResource(instance=_text(self.rds_instance), region=_text(self.rds_region))
+            ledger=LedgerResource(url=env_text(self.ledger_url)),
+            rds=RdsResource(instance=env_text(self.rds_instance), region=env_text(self.rds_region))
             if self.rds_instance
             else None,
             translator=_OfComponent(self),
@@ -227,7 +235,8 @@ class _OfComponent(CdcTranslator):
         return self._component.get_asset_spec(props)
 
 
-def _text(value: str) -> str:
+def env_text(value: str) -> str:
+    """Return an attribute's value, or the variable that `env:NAME` names."""
     return dg.EnvVar(value.removeprefix(_ENV)) if value.startswith(_ENV) else value
 
 
@@ -326,9 +335,9 @@ class MySqlToMySqlComponent(CdcStreamComponent):
 
     target_kind: ClassVar[TargetKind] = "mysql"
 
-    target_host: str = Field(description=f"Host name of the target. {_LINK}")
-    target_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
-    target_username: str = Field(description=f"Account that writes the target tables. {_LINK}")
+    target_host: str = Field(description=f"Host name of the target. {LINK}")
+    target_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
+    target_username: str = Field(description=f"Account that writes the target tables. {LINK}")
     target_password: str = Field(
         description="Its password, as `env:NAME` only.",
         examples=["env:CDC_TARGET_PASSWORD"],
@@ -359,9 +368,9 @@ class MySqlToMySqlComponent(CdcStreamComponent):
     def target(self) -> MySqlTargetResource:
         """Return where rows land."""
         return MySqlTargetResource(
-            host=_text(self.target_host),
+            host=env_text(self.target_host),
             port=_number(self.target_port),
-            username=_text(self.target_username),
-            password=_text(self.target_password),
+            username=env_text(self.target_username),
+            password=env_text(self.target_password),
             database=self.target_database,
         )

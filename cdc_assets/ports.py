@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.observation import (
@@ -146,6 +146,23 @@ class JudgedTarget(Target, Protocol):
         Args:
             spec: The stream.
             shapes: The captured tables that exist, by `database.table`.
+        """
+        ...
+
+
+@runtime_checkable
+class MakingTarget(Protocol):
+    """A target that can make its missing tables by itself."""
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make what a snapshot needs and does not find, where the settings allow it.
+
+        Args:
+            spec: The stream.
+            shapes: The captured tables.
+
+        Returns:
+            Names of what was made.
         """
         ...
 

@@ -17,6 +17,7 @@ from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sink_kafka import KafkaSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ledger.resource import LedgerResource
@@ -29,7 +30,11 @@ from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
-from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
+from cdc_assets.targets.resource import (
+    KafkaTargetResource,
+    MySqlTargetResource,
+    TargetResource,
+)
 
 
 def resource_key(stream: str) -> str:
@@ -127,7 +132,7 @@ class StreamWiring:
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
-        values = [tuple(values_of(part).values()) for part in resources]
+        values = [tuple(map(repr, values_of(part).values())) for part in resources]
         return self._kept.get((patience_seconds, *values), lambda: self._made(patience_seconds))
 
     def _made(self, patience_seconds: float | None) -> StreamConnection:
@@ -247,4 +252,18 @@ def _mysql_sink(target: MySqlTargetResource) -> Sink:
     )
 
 
-_SINKS: dict[type, Callable[[Any], Sink]] = {MySqlTargetResource: _mysql_sink}
+def _kafka_sink(target: KafkaTargetResource) -> Sink:
+    return KafkaSink(
+        target.access(),
+        target.topic_prefix,
+        delivery=target.delivery,
+        transaction_seconds=target.transaction_timeout_seconds,
+        is_shaded=target.shaded_connector,
+        properties=target.producer_properties,
+    )
+
+
+_SINKS: dict[type, Callable[[Any], Sink]] = {
+    KafkaTargetResource: _kafka_sink,
+    MySqlTargetResource: _mysql_sink,
+}

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.readers import TableColumns, key_of, plan_readers
-from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.stream import QuerySpec, StreamSpec
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.quoting import quote_identifier, quote_text
-from cdc_assets.flink.sinks import Sink
+from cdc_assets.flink.sinks import JOB_ID, Sink
 from cdc_assets.flink.source_sql import SourceAccess, create_table, reader_sql
 from cdc_assets.ports import Launch
 
@@ -92,13 +92,13 @@ def render_stream(
             if each.table.name not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
                 pairs = [(_sink_column(sink, shape, way), way) for way in each.columns]
-                ddl.append(_copy_sink(spec, shape, pairs, each.key, sink))
+                ddl.append(_copy_sink(launch, shape, pairs, each.key, sink))
                 copies[each.table.name] = _copy_insert(each, pairs)
     # In the order of the tables, whatever readers they share.
     inserts = [copies[table.name] for table in spec.copied]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
-        ddl.append(_query_sink(spec, shape, sink))
+        ddl.append(_query_sink(launch, shape, query, sink))
         inserts.append(_query_insert(shape, query.sql))
     clash = {table.name for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
     if clash:
@@ -135,8 +135,13 @@ def _sink_column(sink: Sink, shape: TableShape, way: Carried) -> str:
     return sink.checked_column(column.name, field=shape.label)
 
 
+def _options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+    options = sink.options(launch.spec, name)
+    return {key: value.replace(JOB_ID, launch.job_id) for key, value in options.items()}
+
+
 def _copy_sink(
-    spec: StreamSpec,
+    launch: Launch,
     shape: TableShape,
     pairs: Sequence[tuple[str, Carried]],
     key: Sequence[str],
@@ -145,9 +150,8 @@ def _copy_sink(
     columns = [(name, way.sink_type) for name, way in pairs]
     sink_key = [name for name, way in pairs if way.column.name in key]
     ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
-    return create_table(
-        f"{_SINK_PREFIX}{shape.name}", columns, ordered, sink.options(spec, shape.name)
-    )
+    options = _options(launch, shape.name, sink)
+    return create_table(f"{_SINK_PREFIX}{shape.name}", columns, ordered, options)
 
 
 def _copy_insert(each: TableColumns, pairs: Sequence[tuple[str, Carried]]) -> str:
@@ -158,15 +162,15 @@ def _copy_insert(each: TableColumns, pairs: Sequence[tuple[str, Carried]]) -> st
     return f"INSERT INTO {target} ({names})\nSELECT {values}\nFROM {origin}"
 
 
-def _query_sink(spec: StreamSpec, shape: TableShape, sink: Sink) -> str:
-    columns = [
-        (sink.checked_column(column.name, field=shape.label), sink.query_type(shape, column))
-        for column in shape.columns
-        if not column.generated
-    ]
-    return create_table(
-        f"{_SINK_PREFIX}{shape.name}", columns, key_of(shape), sink.options(spec, shape.name)
-    )
+def _query_sink(launch: Launch, shape: TableShape, query: QuerySpec, sink: Sink) -> str:
+    if sink.has_columns:
+        key = key_of(shape)
+        columns = [(c.name, sink.query_type(shape, c)) for c in shape.columns if not c.generated]
+    else:
+        key, columns = query.key, list(query.columns)
+    checked = [(sink.checked_column(name, field=shape.label), kind) for name, kind in columns]
+    options = _options(launch, shape.name, sink)
+    return create_table(f"{_SINK_PREFIX}{shape.name}", checked, key, options)
 
 
 def _query_insert(shape: TableShape, sql: str) -> str:

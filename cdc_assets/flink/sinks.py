@@ -22,6 +22,8 @@ _FLUSH_ROWS = 1000
 # What an upsert needs from the target's session. Strict: MySQL cuts values short without
 # it. NO_AUTO_VALUE_ON_ZERO: a row with the id 0 would get a new id.
 _SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+# Stands in an option's value for the id of the job that is launched.
+JOB_ID = "{job-id}"
 
 
 class Sink(Protocol):
@@ -38,7 +40,7 @@ class Sink(Protocol):
         ...
 
     def options(self, spec: StreamSpec, name: str) -> Mapping[str, str]:
-        """Return the options of a target table's DDL.
+        """Return the options of a target table's DDL; `JOB_ID` is filled in by the renderer.
 
         Raises:
             ConfigurationError: The name cannot be written.
