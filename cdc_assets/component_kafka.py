@@ -59,6 +59,11 @@ def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
     }
 
 
+def _texts(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Return settings as Kafka writes them: Dagster turns a text of digits into a number."""
+    return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in settings.items()}
+
+
 @dg.scaffold_with(MySqlToKafkaScaffolder)
 class MySqlToKafkaComponent(CdcStreamComponent):
     """A MySQL change stream into compacted Kafka topics, one for each table.
@@ -143,10 +148,10 @@ class MySqlToKafkaComponent(CdcStreamComponent):
     )
     target_partitions: int | None = Field(default=None, description="Of new topics.")
     target_replication_factor: int | None = Field(default=None, description="Of new topics.")
-    target_topic_settings: dict[str, str] = Field(
+    target_topic_settings: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="More settings of new topics."
     )
-    target_producer_properties: dict[str, str] = Field(
+    target_producer_properties: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="More properties of Flink's producer."
     )
     target_shaded_connector: bool = Field(
@@ -202,7 +207,7 @@ class MySqlToKafkaComponent(CdcStreamComponent):
             create_topics=self.target_create_topics,
             partitions=self.target_partitions,
             replication_factor=self.target_replication_factor,
-            topic_settings=self.target_topic_settings,
-            producer_properties=self.target_producer_properties,
+            topic_settings=_texts(self.target_topic_settings),
+            producer_properties=_texts(self.target_producer_properties),
             shaded_connector=self.target_shaded_connector,
         )

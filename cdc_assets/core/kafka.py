@@ -97,7 +97,10 @@ def topic_of(prefix: str, name: str) -> str:
 def transactional_id(stream: str, topic: str, job_id: str) -> str:
     """Return what the transactional ids of one job's writer to one topic begin with.
 
-    With the job's id in it, no two jobs share one. A writer that goes on from state finds
-    the prefix of the job before it in the state, and ends the transactions it left open.
+    A writer that begins without state tries all ids with its prefix from checkpoint 1 on,
+    each a request, so a new beginning needs a new prefix: the id of its job. A writer that
+    goes on from state ends the transactions that are open under its own prefix and under the
+    one in the state; with the id of the job that left the state, it meets every launch that
+    went on from there before it.
     """
     return f"{TRANSACTIONAL_ID_PREFIX}{stream}-{topic}-{job_id}"

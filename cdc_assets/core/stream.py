@@ -285,8 +285,13 @@ class StreamSpec:
 
     @property
     def shares_readers(self) -> bool:
-        """Return whether tables may share a binlog connection."""
-        return self.readers == "shared"
+        """Return whether tables may share a binlog connection.
+
+        Rows of a shared reader reach a topic's writer with the other tables' rows between
+        them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
+        could drop a row of a query, too.
+        """
+        return self.readers == "shared" and not (self.target_kind == "kafka" and self.queries)
 
     def _refuse_small_range(self) -> None:
         """Refuse a range that cannot be enough, whatever the tables turn out to be."""

@@ -66,6 +66,10 @@ def reader_of(column: Column) -> Callable[[Any], object]:
         return base64.b64decode
     if kind.base == "date":
         return date.fromisoformat
+    if kind.base == "double" and kind.scale is not None:
+        # DOUBLE(20, 5) is stored as it comes out of the rounding; the server shows 5 digits.
+        digits = kind.scale
+        return lambda value: round(float(value), digits)
     return _READERS.get(kind.base, str)
 
 

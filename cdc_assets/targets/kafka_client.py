@@ -25,6 +25,8 @@ _UNANSWERED = (
     "_TRANSPORT", "_TIMED_OUT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_AUTHENTICATION", "_SSL",
     "_MAX_POLL_EXCEEDED", "REQUEST_TIMED_OUT",
 )  # fmt: skip
+# The client looks for its group's coordinator, which it never needs.
+_OF_GROUPS = frozenset({"GROUP_AUTHORIZATION_FAILED", "COORDINATOR_NOT_AVAILABLE"})
 # What a client says of its connections, the telling ones first.
 _CAUSES = {
     "_AUTHENTICATION": "Correct user name and password",
@@ -272,6 +274,8 @@ class KafkaClient:
     def _judge(self, error: Any) -> None:  # noqa: ANN401 - the driver's
         """Raise an error that waiting does not mend."""
         ours = self._ours(error)
+        if error.name() in _OF_GROUPS:
+            return
         if error.fatal() or isinstance(ours, KafkaRefusal):
             raise ours
 

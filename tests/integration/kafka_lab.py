@@ -55,7 +55,10 @@ class KafkaLab:
         return access_of(state.services["kafka"], state.accounts[role])
 
     def target(
-        self, role: str = "cdc_writer", prefix: str = TOPIC_PREFIX, policy: TopicPolicy | None = None
+        self,
+        role: str = "cdc_writer",
+        prefix: str = TOPIC_PREFIX,
+        policy: TopicPolicy | None = None,
     ) -> KafkaTarget:
         """Return the adapter."""
         return KafkaTarget(KafkaClient(self.access(role), 5.0, 10.0), prefix, policy=policy)
