@@ -200,6 +200,36 @@ def test_a_query_fills_a_topic_with_the_columns_that_it_declares(lab: KafkaLab) 
     executed(source, "drop table sold")
 
 
+def test_a_stream_writes_through_tls_with_a_certificate_of_its_own(lab: KafkaLab) -> None:
+    source, secured = lab.stage.source, lab.secured
+    executed(
+        source,
+        "drop table if exists hidden",
+        "create table hidden (id int primary key)",
+        "insert into hidden values (1), (2)",
+    )
+    settings = {
+        "bootstrap_servers": f"127.0.0.1:{secured.port}",
+        "security_protocol": "SASL_SSL",
+        "ca_file": str(secured.ca_file),
+        "client_pem_file": str(secured.client_file),
+    }
+    spec = spec_of("hidden", "hidden", first=9350)
+    assert lab.wiring(spec, **settings).connect().preflight() == []
+    with running(lab, spec, **settings) as rt:
+        executed(source, "insert into hidden values (3)")
+        until(lambda: rt.target.count("source.hidden", timeout_seconds=30) == 3)
+        row = newest(rt)
+        assert row is not None
+        assert "PRIVATE KEY" not in row.sql
+        assert "jaas.config' = '***'" in row.sql
+    no_certificate = lab.resource(**{**settings, "client_pem_file": None}).get_client()
+    assert [fault.field for fault in no_certificate.faults(spec, {})] == [
+        "target.bootstrap_servers"
+    ]
+    executed(source, "drop table hidden")
+
+
 def fault_fields(target: KafkaTarget, spec: StreamSpec) -> dict[str, str]:
     return {fault.field: fault.fix for fault in target.faults(spec, {})}
 
