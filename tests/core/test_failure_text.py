@@ -283,8 +283,8 @@ TABLE = [
     ),
     (
         (
-            "org.apache.kafka.common.KafkaException: Unexpected error in InitProducerIdResponse; The"
-            " transaction timeout is larger than the maximum value allowed by the broker (as"
+            "org.apache.kafka.common.KafkaException: Unexpected error in InitProducerIdResponse;"
+            " The transaction timeout is larger than the maximum value allowed by the broker (as"
             " configured by transaction.max.timeout.ms)."
         ),
         OPERATOR,
@@ -292,8 +292,8 @@ TABLE = [
     ),
     (
         (
-            "org.apache.kafka.common.errors.RecordTooLargeException: The message is 1048720 bytes when"
-            " serialized which is larger than 1048576, which is the value of the max.request.size"
+            "org.apache.kafka.common.errors.RecordTooLargeException: The message is 1048720 bytes"
+            " when serialized which is larger than 1048576, which is the value of the max.request.size"
             " configuration."
         ),
         OPERATOR,
@@ -301,8 +301,8 @@ TABLE = [
     ),
     (
         (
-            "org.apache.kafka.common.errors.TimeoutException: Expiring 5 record(s) for t-0:120001 ms"
-            " has passed since batch creation"
+            "org.apache.kafka.common.errors.TimeoutException: Expiring 5 record(s) for t-0:120001"
+            " ms has passed since batch creation"
         ),
         TRANSIENT,
         "network",

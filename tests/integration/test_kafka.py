@@ -168,7 +168,8 @@ def test_an_update_is_one_record_also_where_tables_share_a_reader(lab: KafkaLab)
             {"id": 2, "m": 5, "__table": "source.one_b"},
         ]
         # A reader of its own: no filter, so no mark.
-        assert topic(lab, "source.one_c")[0] == ({"x": 1, "y": "k"}, {"x": 1, "y": "k", "v": 1})
+        first_row = ({"x": 1, "y": "k"}, {"x": 1, "y": "k", "v": 1})
+        assert first_row in topic(lab, "source.one_c")
         assert lab.target().count("source.one_a", timeout_seconds=60) == 2
         assert lab.target().count("source.one_a", timeout_seconds=60, key=("id",), bound=(8,)) == 1
         first = rt.spec.tables[0]
