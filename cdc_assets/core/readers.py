@@ -107,11 +107,16 @@ def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader
     found = {shape.label: shape for shape in shapes}
     groups: list[list[TableColumns]] = []
     merged: list[dict[str, str]] = []
-    for table in spec.tables:
-        each = describe_table(spec, table, found.get(table.label))
+    described = [describe_table(spec, table, found.get(table.label)) for table in spec.tables]
+    shares = spec.shares_readers and (
+        spec.target_kind != "kafka" or _keys_are_never_null(described)
+    )
+    for each in described:
         own = {way.column.name: way.source_type for way in each.columns}
         for index, group in enumerate(groups):
-            union = _union(merged[index], own) if _may_share(spec, group[0], each) else None
+            union = (
+                _union(merged[index], own) if shares and _may_share(spec, group[0], each) else None
+            )
             if union is not None:
                 group.append(each)
                 merged[index] = union
@@ -183,11 +188,19 @@ def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool
     if spec.target_kind == "kafka" and any(has_table_field(each) for each in (one, other)):
         return False
     return (
-        spec.shares_readers
-        and one.table.database == other.table.database
+        one.table.database == other.table.database
         and one.key == other.key
         and one.cut_by == other.cut_by
         and all(one.source_type(name) == other.source_type(name) for name in one.key)
+    )
+
+
+def _keys_are_never_null(tables: Sequence[TableColumns]) -> bool:
+    """Return whether no key can arrive as NULL: a zero date does, and would be dropped."""
+    return not any(
+        (each.source_type(name) or "").startswith(("DATE", "TIMESTAMP"))
+        for each in tables
+        for name in each.key
     )
 
 

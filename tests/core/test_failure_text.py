@@ -293,8 +293,8 @@ TABLE = [
     (
         (
             "org.apache.kafka.common.errors.RecordTooLargeException: The message is 1048720 bytes"
-            " when serialized which is larger than 1048576, which is the value of the max.request.size"
-            " configuration."
+            " when serialized which is larger than 1048576, which is the value of the"
+            " max.request.size configuration."
         ),
         OPERATOR,
         "target-record",

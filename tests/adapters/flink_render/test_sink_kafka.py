@@ -15,7 +15,7 @@ from cdc_assets.flink.render import RenderedStream, StreamRenderer
 from cdc_assets.flink.sink_kafka import KafkaSink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ports import Launch, Server
-from tests.adapters.flink_render.test_render import ID, NAME, ORDERS, USERS, options
+from tests.adapters.flink_render.test_render import AT, ID, NAME, ORDERS, USERS, options
 
 JOB, BEFORE = "0" * 32, "a" * 32
 SPEC = StreamSpec(
@@ -131,6 +131,20 @@ def test_a_table_with_a_column_called_as_the_mark_has_a_reader_of_its_own() -> N
     text = render(shapes=(ORDERS, own))
     assert "cdc$table" not in text.redacted
     assert "`__Table` INT" in sink_ddl(text, "people")
+
+
+def test_a_date_in_a_key_keeps_readers_apart_because_a_zero_date_would_be_dropped() -> None:
+    dated = replace(
+        ORDERS, columns=(ID, replace(NAME, nullable=False), AT), primary_key=("id", "at")
+    )
+    text = render(shapes=(dated, USERS))
+    assert "cdc$table" not in text.redacted
+    third = replace(USERS, name="third")
+    spec = replace(SPEC, tables=(*SPEC.tables, TableRef("shop", "third")))
+    assert "cdc$table" in render(spec, shapes=(ORDERS, USERS, third)).redacted
+    text = render(spec, shapes=(dated, USERS, third))
+    assert "cdc$table" not in text.redacted
+    assert "table.exec.sink.not-null-enforcer" not in text.config
 
 
 QUERY = QuerySpec(
