@@ -13,6 +13,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
     from cdc_assets.component_iceberg import MySqlToIcebergComponent
+    from cdc_assets.component_kafka import MySqlToKafkaComponent
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import (
@@ -34,6 +35,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
     from cdc_assets.targets.resource import (
         IcebergTargetResource,
+        KafkaTargetResource,
         MySqlTargetResource,
         PostgresTargetResource,
         TargetResource,
@@ -50,10 +52,12 @@ _HOMES = {
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
     "IcebergTargetResource": "targets.resource",
+    "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToIcebergComponent": "component_iceberg",
+    "MySqlToKafkaComponent": "component_kafka",
     "MySqlToMySqlComponent": "component",
     "MySqlToPostgresComponent": "component_postgres",
     "Policy": "core.recovery",
@@ -84,10 +88,12 @@ __all__ = [
     "ConfigurationError",
     "FlinkResource",
     "IcebergTargetResource",
+    "KafkaTargetResource",
     "LedgerResource",
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToIcebergComponent",
+    "MySqlToKafkaComponent",
     "MySqlToMySqlComponent",
     "MySqlToPostgresComponent",
     "Policy",

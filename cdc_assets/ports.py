@@ -160,6 +160,23 @@ class VersionedTarget(Target, Protocol):
         ...
 
 
+@runtime_checkable
+class MakingTarget(Protocol):
+    """A target that can make its missing tables by itself."""
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make what a snapshot needs and does not find, where the settings allow it.
+
+        Args:
+            spec: The stream.
+            shapes: The captured tables.
+
+        Returns:
+            Names of what was made.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Launch:
     """Everything that Flink must be told to start one incarnation.

@@ -18,6 +18,7 @@ from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.flink.sink_iceberg import IcebergSink
+from cdc_assets.flink.sink_kafka import KafkaSink
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
@@ -33,6 +34,7 @@ from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
     IcebergTargetResource,
+    KafkaTargetResource,
     MySqlTargetResource,
     PostgresTargetResource,
     TargetResource,
@@ -270,8 +272,20 @@ def _postgres_sink(target: PostgresTargetResource) -> Sink:
     )
 
 
+def _kafka_sink(target: KafkaTargetResource) -> Sink:
+    return KafkaSink(
+        target.access(),
+        target.topic_prefix,
+        delivery=target.delivery,
+        transaction_seconds=target.transaction_timeout_seconds,
+        is_shaded=target.shaded_connector,
+        properties=target.producer_properties,
+    )
+
+
 _SINKS: dict[type, Callable[[Any], Sink]] = {
     IcebergTargetResource: _iceberg_sink,
+    KafkaTargetResource: _kafka_sink,
     MySqlTargetResource: _mysql_sink,
     PostgresTargetResource: _postgres_sink,
 }

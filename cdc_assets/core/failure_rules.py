@@ -33,6 +33,8 @@ FailureKind = Literal[
     "schema",
     "target-schema",
     "target-locked",
+    "target-denied",
+    "target-record",
     "job-definition",
     "state-mismatch",
     "state-unreadable",
@@ -263,6 +265,34 @@ RULES: tuple[FailureRule, ...] = (
         "transient",
         "target-locked",
         "See what else writes to the target table",
+    ),
+    # Kafka's client.
+    FailureRule(
+        _any(
+            r"Not authorized to access topics",
+            r"(?:Topic|TransactionalId|Cluster)AuthorizationException",
+            r"(?:Sasl|Ssl)AuthenticationException",
+            r"transaction timeout is larger than the maximum value allowed by the broker",
+        ),
+        "needs-operator",
+        "target-denied",
+        "Check the account and its rights; 'cdc-assets preflight' prints the command",
+    ),
+    FailureRule(
+        _any(r"RecordTooLargeException"),
+        "needs-operator",
+        "target-record",
+        "Raise the topic's max.message.bytes and the producer's max.request.size",
+    ),
+    FailureRule(
+        _any(
+            r"kafka\.common\.errors\.TimeoutException",
+            r"NotEnoughReplicas(?:AfterAppend)?Exception",
+            r"CoordinatorNotAvailableException",
+        ),
+        "transient",
+        "network",
+        "See that the brokers run and can be reached from the task manager",
     ),
     FailureRule(
         _any(

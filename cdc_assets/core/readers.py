@@ -4,6 +4,12 @@ A MySQL source of Flink CDC reads one list of columns, and one declared primary 
 share a reader when both fit all of them, so that nothing is read as text and cast back, and
 the planner still knows the key. That matters: without it every update reaches the writer as
 a delete and an insert, and a flush between the two leaves a row missing at the target.
+
+Knowing the key is not enough where the tables are told apart by a WHERE: Flink 1.20 keeps
+both halves of an update below a condition on columns outside the key, and a writer without
+a buffer writes the first one as a delete. So for a topic no row is filtered. Each row goes
+to each table's writer, with the table's name in the column `TABLE_FIELD` or NULL, and the
+sink drops rows with NULL in a column that must not be NULL. The field stays in the record.
 """
 
 from __future__ import annotations
@@ -23,6 +29,8 @@ _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
 _DECIMAL = re.compile(r"DECIMAL\((\d+), (\d+)\)")
 _TIMESTAMP = re.compile(r"(TIMESTAMP|TIMESTAMP_LTZ)\((\d)\)")
 _MOST_DIGITS = 38
+# Names the table in the records of a shared reader, as Debezium's flattened records do.
+TABLE_FIELD = "__table"
 
 
 @dataclass(frozen=True)
@@ -117,11 +125,16 @@ def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader
     found = {shape.label: shape for shape in shapes}
     groups: list[list[TableColumns]] = []
     merged: list[dict[str, str]] = []
-    for table in spec.tables:
-        each = describe_table(spec, table, found.get(table.label))
+    described = [describe_table(spec, table, found.get(table.label)) for table in spec.tables]
+    shares = spec.shares_readers and (
+        spec.target_kind != "kafka" or _keys_are_never_null(described)
+    )
+    for each in described:
         own = each.read_types
         for index, group in enumerate(groups):
-            union = _union(merged[index], own) if _may_share(spec, group[0], each) else None
+            union = (
+                _union(merged[index], own) if shares and _may_share(spec, group[0], each) else None
+            )
             if union is not None:
                 group.append(each)
                 merged[index] = union
@@ -196,14 +209,29 @@ def own_value(way: Carried, read_as: str, quoted: str) -> str:
 
 
 def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool:
+    if spec.target_kind == "kafka" and any(has_table_field(each) for each in (one, other)):
+        return False
     return (
-        spec.shares_readers
-        and not (one.metadata or other.metadata)
+        not (one.metadata or other.metadata)
         and one.table.database == other.table.database
         and one.key == other.key
         and one.cut_by == other.cut_by
         and all(one.source_type(name) == other.source_type(name) for name in one.key)
     )
+
+
+def _keys_are_never_null(tables: Sequence[TableColumns]) -> bool:
+    """Return whether no key can arrive as NULL: a zero date does, and would be dropped."""
+    return not any(
+        (each.source_type(name) or "").startswith(("DATE", "TIMESTAMP"))
+        for each in tables
+        for name in each.key
+    )
+
+
+def has_table_field(table: TableColumns) -> bool:
+    """Return whether a table has a column of its own that is called as `TABLE_FIELD`."""
+    return any(way.column.name.lower() == TABLE_FIELD for way in table.columns)
 
 
 def _union(one: dict[str, str], other: dict[str, str]) -> dict[str, str] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cdc_assets.errors import ConfigurationError
@@ -26,16 +26,32 @@ _COMMITTING = frozenset[TargetKind]({"iceberg"})
 MAX_PARALLELISM = 128
 
 
+# What a query may bring where the target cannot say its columns.
+_FLINK_TYPE = re.compile(
+    r"(?:STRING|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DATE|BYTES"
+    r"|DECIMAL ?\( ?[0-9]{1,2} ?, ?[0-9]{1,2} ?\)|TIMESTAMP(?:_LTZ)? ?\( ?[0-9] ?\))"
+)
+
+
 @dataclass(frozen=True, order=True)
 class TableRef:
-    """One captured source table and its target table's names."""
+    """One captured source table and its target table's names.
+
+    Attributes:
+        database: Of the source.
+        name: Of the source table.
+        target_name: By default the source table's name; a topic's is `database.table`.
+        is_named: Whether the target's name was chosen.
+    """
 
     database: str
     name: str
     target_name: str = ""
+    is_named: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Fill in the target's name and refuse names that no server accepts."""
+        object.__setattr__(self, "is_named", bool(self.target_name))
         if not self.target_name:
             object.__setattr__(self, "target_name", self.name)
         for part, value in (("database", self.database), ("table", self.name)):
@@ -144,10 +160,37 @@ class QuerySpec:
     Attributes:
         target_name: Target table; its columns must be the query's columns.
         sql: A Flink SQL SELECT. Captured tables are named by their table name.
+        columns: Name and Flink type of each column of the query, in its order; only for a
+            target that has no columns of its own to look at, such as a topic.
+        key: Names of the columns that make the key, with `columns`.
     """
 
     target_name: str
     sql: str
+    columns: tuple[tuple[str, str], ...] = ()
+    key: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot be one."""
+        names = [name for name, _ in self.columns]
+        for name, kind in self.columns:
+            if not _FLINK_TYPE.fullmatch(kind):
+                raise ConfigurationError(
+                    "not a Flink type that a query can be declared with",
+                    field=f"queries.{self.target_name}.{name}",
+                    value=kind,
+                    hint="Write it as STRING, BIGINT, DECIMAL(10, 2) or TIMESTAMP(3), for example",
+                )
+        if bool(self.columns) != bool(self.key) or not set(self.key) <= set(names):
+            raise ConfigurationError(
+                "declare all columns of the query, and a key that is made of them",
+                field=f"queries.{self.target_name}",
+                value=list(self.key),
+            )
+        if len(set(names)) != len(names):
+            raise ConfigurationError(
+                "a column is declared twice", field=f"queries.{self.target_name}", value=names
+            )
 
 
 @dataclass(frozen=True)
@@ -244,6 +287,8 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
+        if self.target_kind == "kafka":
+            self._become_topics()
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 "use lower case letters, digits and '_', at most 63",
@@ -270,6 +315,27 @@ class StreamSpec:
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ConfigurationError("named twice", field=f"{self.name}.{what}", value=double)
+
+    def _become_topics(self) -> None:
+        """Name topics after database and table, and refuse queries without a declaration."""
+        named = tuple(
+            table if table.is_named else replace(table, target_name=table.label)
+            for table in self.tables
+        )
+        object.__setattr__(self, "tables", named)
+        for query in self.queries:
+            if not query.columns:
+                raise ConfigurationError(
+                    "a topic has no columns, so the query must declare its columns and key",
+                    field=f"{self.name}.queries",
+                    value=query.target_name,
+                    hint="Give QuerySpec 'columns' and 'key'",
+                )
+
+    def target_label(self, name: str) -> str:
+        """Return a target table's full name: `database.table`, or the topic."""
+        between = "" if self.target_kind == "kafka" or not self.target_database else "."
+        return f"{self.target_database}{between}{name}"
 
     @property
     def copied(self) -> tuple[TableRef, ...]:
@@ -300,8 +366,13 @@ class StreamSpec:
 
     @property
     def shares_readers(self) -> bool:
-        """Return whether tables may share a binlog connection."""
-        return self.readers == "shared"
+        """Return whether tables may share a binlog connection.
+
+        Rows of a shared reader reach a topic's writer with the other tables' rows between
+        them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
+        could drop a row of a query, too.
+        """
+        return self.readers == "shared" and not (self.target_kind == "kafka" and self.queries)
 
     def _refuse_small_range(self) -> None:
         """Refuse a range that cannot be enough, whatever the tables turn out to be."""
@@ -324,7 +395,10 @@ def trigger_id_of(job_id: str, purpose: str) -> str:
     return hashlib.blake2b(f"{job_id}\n{purpose}".encode(), digest_size=16).hexdigest()
 
 
-_STARTUP = re.compile(r"^\s*'(?:scan\.startup\.[^']*|hostname|port)'\s*=.*$", re.MULTILINE)
+_STARTUP = re.compile(
+    r"^\s*'(?:scan\.startup\.[^']*|hostname|port|sink\.transactional-id-prefix)'\s*=.*$",
+    re.MULTILINE,
+)
 
 
 def plan_of(sql: str) -> str:

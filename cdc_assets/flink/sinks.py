@@ -22,6 +22,10 @@ _FLUSH_ROWS = 1000
 # What an upsert needs from the target's session. Strict: MySQL cuts values short without
 # it. NO_AUTO_VALUE_ON_ZERO: a row with the id 0 would get a new id.
 _SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+# Stands in an option's value for the id of the job whose state the launch goes on from, and
+# for the launch's own without state. So whatever goes on from one state has one name there,
+# a launch that died before its first checkpoint as well as the next one.
+JOB_ID = "{job-id}"
 
 
 class Sink(Protocol):
@@ -38,7 +42,7 @@ class Sink(Protocol):
         ...
 
     def options(self, spec: StreamSpec, name: str) -> Mapping[str, str]:
-        """Return the options of a target table's DDL.
+        """Return the options of a target table's DDL; `JOB_ID` is filled in by the renderer.
 
         Raises:
             ConfigurationError: The name cannot be written.

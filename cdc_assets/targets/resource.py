@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import dagster as dg
 from pydantic import Field
 
 from cdc_assets.core.iceberg import CatalogKind, IcebergCatalog, pairs_of
+from cdc_assets.core.kafka import (
+    DEFAULT_TRANSACTION_SECONDS,
+    Delivery,
+    KafkaAccess,
+    Mechanism,
+    Protocol,
+)
 from cdc_assets.core.stream import TargetKind
+from cdc_assets.errors import ConfigurationError
 from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.targets.iceberg import IcebergTarget
+from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
+from cdc_assets.targets.kafka_client import KafkaClient
 from cdc_assets.targets.mysql import MySqlTarget, Tls
 from cdc_assets.targets.postgres import PostgresTarget
 from cdc_assets.targets.postgres_session import PostgresLogin
+
+_PEM = re.compile(r"-----BEGIN [A-Z ]+-----.*?-----END [A-Z ]+-----\n?", re.DOTALL)
 
 
 class TargetResource(dg.ConfigurableResource[Any]):
@@ -223,3 +237,136 @@ class IcebergTargetResource(TargetResource):
         return IcebergTarget(
             self.lake, self.database, read_timeout_seconds=self.read_timeout_seconds
         )
+
+
+class KafkaTargetResource(TargetResource):
+    """Compacted topics that rows land in, one for each table.
+
+    Example:
+        >>> KafkaTargetResource(
+        ...     bootstrap_servers="kafka.example:9093",
+        ...     security_protocol="SASL_SSL",
+        ...     username="writer",
+        ...     password=dg.EnvVar("CDC_TARGET_PASSWORD"),
+        ... ).delivery
+        'exactly-once'
+    """
+
+    kind: ClassVar[TargetKind] = "kafka"
+
+    bootstrap_servers: str = Field(description="Brokers, `host:port`, comma separated.")
+    topic_prefix: str = Field(
+        default="", description="Before each topic's name, which is `database.table` by default."
+    )
+    security_protocol: Protocol = Field(
+        default="PLAINTEXT", description="`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."
+    )
+    sasl_mechanism: Mechanism = Field(
+        default="PLAIN", description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`, with SASL."
+    )
+    username: str = Field(default="", description="Account, with SASL.")
+    password: str = Field(default="", description="Its password; give it as EnvVar.", repr=False)
+    ca_file: str | None = Field(
+        default=None, description="PEM file of the certificate authorities, with TLS."
+    )
+    client_pem_file: str | None = Field(
+        default=None,
+        description="PEM file with the client's certificate and its private key (PKCS#8, not "
+        "encrypted), where the brokers ask for one.",
+    )
+    delivery: Delivery = Field(
+        default="exactly-once",
+        description="`exactly-once` shows records with each checkpoint to readers of committed "
+        "records; `at-least-once` shows them at once and may repeat some.",
+    )
+    transaction_timeout_seconds: float = Field(
+        default=DEFAULT_TRANSACTION_SECONDS,
+        gt=0,
+        description="When brokers give up a transaction that is left open. Must be longer than a "
+        "recovery takes, and at most their `transaction.max.timeout.ms`.",
+    )
+    create_topics: bool = Field(
+        default=False, description="Whether a snapshot makes missing topics, compacted."
+    )
+    partitions: int | None = Field(
+        default=None, gt=0, description="Of new topics; the brokers' default where it is left out."
+    )
+    replication_factor: int | None = Field(
+        default=None, gt=0, description="Of new topics; the brokers' default where it is left out."
+    )
+    topic_settings: Mapping[str, str] = Field(
+        default_factory=dict[str, str], description="More settings of new topics."
+    )
+    producer_properties: Mapping[str, str] = Field(
+        default_factory=dict[str, str],
+        description="More properties of Flink's producer, such as `compression.type`.",
+    )
+    shaded_connector: bool = Field(
+        default=False,
+        description="True where Flink runs `flink-sql-connector-kafka`, which renames the classes "
+        "of Kafka's client.",
+    )
+    connect_timeout_seconds: float = Field(
+        default=5.0, gt=0, description="How long a connection may take."
+    )
+    read_timeout_seconds: float = Field(
+        default=10.0, gt=0, description="How long an answer may take, row counts aside."
+    )
+
+    @property
+    def namespace(self) -> str:
+        """Return the prefix of the topics."""
+        return self.topic_prefix
+
+    def secret_values(self) -> Sequence[str]:
+        """Return the password and the private key."""
+        return tuple(text for text in (self.password, self.access().key) if text)
+
+    def access(self) -> KafkaAccess:
+        """Return cluster and account, with the files' texts.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or the settings do not fit together.
+        """
+        client = _text_of("client_pem_file", self.client_pem_file)
+        certificates, key = _parted(client)
+        return KafkaAccess(
+            servers=self.bootstrap_servers,
+            protocol=self.security_protocol,
+            mechanism=self.sasl_mechanism,
+            username=self.username,
+            password=self.password,
+            ca=_text_of("ca_file", self.ca_file),
+            certificate=certificates,
+            key=key,
+        )
+
+    def get_client(self) -> KafkaTarget:
+        """Return the target; nothing is opened before its first use."""
+        policy = TopicPolicy(
+            creates=self.create_topics,
+            partitions=self.partitions,
+            replication=self.replication_factor,
+            settings=self.topic_settings,
+            delivery=self.delivery,
+            transaction_seconds=self.transaction_timeout_seconds,
+        )
+        client = KafkaClient(self.access(), self.connect_timeout_seconds, self.read_timeout_seconds)
+        return KafkaTarget(client, self.topic_prefix, policy=policy)
+
+
+def _text_of(field: str, path: str | None) -> str:
+    if not path:
+        return ""
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not PEM text"
+        raise ConfigurationError(f"cannot be read: {reason}", field=field, value=path) from None
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Return the certificates and the private key of a PEM file."""
+    blocks = _PEM.findall(text)
+    keys = [block for block in blocks if "PRIVATE KEY-----" in block]
+    return "".join(block for block in blocks if block not in keys), "".join(keys)

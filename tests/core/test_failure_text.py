@@ -289,6 +289,64 @@ TABLE = [
     ),
     ("FATAL: the database system is starting up", TRANSIENT, "network"),
     ("FATAL: terminating connection due to administrator command", TRANSIENT, "network"),
+    (
+        (
+            "org.apache.kafka.common.errors.TopicAuthorizationException: Not authorized to access"
+            " topics: [lab.x]"
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.TransactionalIdAuthorizationException: Transactional Id"
+            " authorization failed."
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.SaslAuthenticationException: Authentication failed:"
+            " Invalid username or password"
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.KafkaException: Unexpected error in InitProducerIdResponse;"
+            " The transaction timeout is larger than the maximum value allowed by the broker (as"
+            " configured by transaction.max.timeout.ms)."
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.RecordTooLargeException: The message is 1048720 bytes"
+            " when serialized which is larger than 1048576, which is the value of the"
+            " max.request.size configuration."
+        ),
+        OPERATOR,
+        "target-record",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.TimeoutException: Expiring 5 record(s) for t-0:120001"
+            " ms has passed since batch creation"
+        ),
+        TRANSIENT,
+        "network",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.NotEnoughReplicasException: Messages are rejected since"
+            " there are fewer in-sync replicas than required."
+        ),
+        TRANSIENT,
+        "network",
+    ),
 ]
 
 WRAPPERS = [
