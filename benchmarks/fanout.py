@@ -86,6 +86,7 @@ def cases(tables: int, rows: int) -> tuple[Case, ...]:
         tuple(TableRef("source", f"fan_{number:03}") for number in range(tables)),
         ServerIdRange(8000, 8000 + tables),
         "target",
+        readers="shared",
     )
     one = replace(many, tables=(TableRef("source", "single"),))
     return (

@@ -71,10 +71,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         "pattern holds one.",
         examples=[["user_db_[0-9]+.user_table_[0-9]+:all_users"]],
     )
-    readers: Literal["shared", "per-table"] = Field(
-        default="shared",
+    readers: Literal["auto", "shared", "per-table"] = Field(
+        default="auto",
         description="`shared` gives tables of one key one binlog connection, `per-table` gives "
-        "each table its own.",
+        "each table its own; `auto` shares, but not for a few tables over JDBC.",
     )
     parallelism: int = Field(
         default=1, description="Of the Flink job, and server ids for each reader."

@@ -12,7 +12,7 @@ from cdc_assets.errors import ConfigurationError
 ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain"]
 TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
-ReaderSharing = Literal["shared", "per-table"]
+ReaderSharing = Literal["auto", "shared", "per-table"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # The connector divides a list at commas, also inside of braces; the rest Java reads as Python does.
@@ -22,6 +22,9 @@ MAX_SERVER_ID = 2**32 - 1
 # Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
 MAX_NAME = 64
 _COMMITTING = frozenset[TargetKind]({"iceberg"})
+JDBC_KINDS: tuple[TargetKind, ...] = ("mysql", "postgres")
+# So many tables may have a binlog connection each before they share one, over JDBC.
+JDBC_READERS = 8
 # Flink's default number of key groups; state of a stream cannot be spread wider.
 MAX_PARALLELISM = 128
 
@@ -264,7 +267,8 @@ class StreamSpec:
         target_kind: What the target is.
         target_database: Database that holds the target tables.
         readers: `shared` gives tables of one key one binlog connection (`core.readers`),
-            `per-table` gives each table its own.
+            `per-table` gives each table its own, `auto` shares where it costs nothing: not
+            for a few tables into a database over JDBC.
         parallelism: Of the Flink job, and subtasks of each reader.
         exclude_columns: `table.column` names that are not carried.
         source_only: Names of captured tables that only queries read, without a copy.
@@ -278,7 +282,7 @@ class StreamSpec:
     target_database: str
     queries: tuple[QuerySpec, ...] = ()
     target_kind: TargetKind = "mysql"
-    readers: ReaderSharing = "shared"
+    readers: ReaderSharing = "auto"
     parallelism: int = 1
     exclude_columns: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
@@ -368,11 +372,25 @@ class StreamSpec:
     def shares_readers(self) -> bool:
         """Return whether tables may share a binlog connection.
 
+        Below the condition that tells the tables of a shared reader apart, Flink keeps both
+        halves of an update. A JDBC writer that flushes by a timer of its own can come in
+        between, and a row is missing for a moment; so it flushes with the checkpoints then,
+        which costs time and memory. For a few tables some more connections cost less.
+
         Rows of a shared reader reach a topic's writer with the other tables' rows between
         them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
         could drop a row of a query, too.
         """
-        return self.readers == "shared" and not (self.target_kind == "kafka" and self.queries)
+        if self.target_kind == "kafka" and self.queries:
+            return False
+        if self.readers != "auto":
+            return self.readers == "shared"
+        return self.target_kind not in JDBC_KINDS or len(self.tables) > JDBC_READERS
+
+    @property
+    def flushes_with_checkpoints(self) -> bool:
+        """Return whether a JDBC writer holds rows back until the next checkpoint."""
+        return self.target_kind in JDBC_KINDS and self.shares_readers and len(self.tables) > 1
 
     def _refuse_small_range(self) -> None:
         """Refuse a range that cannot be enough, whatever the tables turn out to be."""

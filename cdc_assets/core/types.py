@@ -194,9 +194,14 @@ _BITS = "ENCODE(REVERSE(DECODE({}, 'ISO-8859-1')), 'ISO-8859-1')"
 _Way = tuple[str, str, str]
 
 
-def _plain(kind: MySqlType, natural: str) -> _Way:
-    expression = _BITS if kind.base == "bit" and natural == "BYTES" else "{}"
-    return natural, natural, expression
+def _plain(kind: MySqlType, natural: str, *, is_key: bool) -> _Way:
+    if kind.base == "bit" and natural == "BYTES":
+        return natural, natural, _BITS
+    if kind.base == "double" and kind.scale is not None and not is_key:
+        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
+        # what it rounded to, which can be off by the last bits of it.
+        return natural, natural, f"ROUND({{}}, {kind.scale})"
+    return natural, natural, "{}"
 
 
 def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
@@ -208,7 +213,7 @@ def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of
     if kind.base == "timestamp":
         digits = kind.size or 0
         return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
@@ -225,15 +230,11 @@ def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one
         # With its offset: right in a `timestamptz` whatever the session's time zone is.
         text = f"CAST(CAST({{}} AS TIMESTAMP({kind.size or 0})) AS STRING)"
         return natural, "STRING", f"CONCAT({text}, '+00')"
-    if kind.base == "double" and kind.scale is not None and not is_key:
-        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
-        # what it rounded to, which can be off by the last bits of it.
-        return natural, natural, f"ROUND({{}}, {kind.scale})"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
-def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
-    return _plain(kind, _NATURAL[kind.base](kind))
+def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
+    return _plain(kind, _NATURAL[kind.base](kind), is_key=is_key)
 
 
 def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
@@ -243,10 +244,7 @@ def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one 
         return "INT", "INT", "{}"
     if kind.base in {"datetime", "timestamp"}:
         natural = natural.partition("(")[0] + "(6)"
-    if kind.base == "double" and kind.scale is not None and not is_key:
-        # The snapshot reads the digits that the server shows, the binlog holds what it stores.
-        return natural, natural, f"ROUND({{}}, {kind.scale})"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
@@ -254,7 +252,7 @@ def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - on
     if kind.base == "timestamp" and not is_key:
         digits = kind.size or 0
         return natural, f"TIMESTAMP({digits})", f"CAST({{}} AS TIMESTAMP({digits}))"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 _WAYS: dict[TargetKind, Callable[[MySqlType, bool], _Way]] = {

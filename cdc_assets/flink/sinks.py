@@ -148,13 +148,19 @@ def jdbc_options(
     spec: StreamSpec, *, url: str, username: str, password: str, table: str
 ) -> Mapping[str, str]:
     """Return the options of a table that the JDBC connector writes."""
+    held = spec.flushes_with_checkpoints
     return {
         "connector": "jdbc",
         "url": url,
         "username": username,
         "password": password,
         "table-name": table,
-        "sink.buffer-flush.max-rows": str(_FLUSH_ROWS),
-        "sink.buffer-flush.interval": f"{round(spec.flush_interval_seconds * 1000)}ms",
+        # Two zeros: with the checkpoints only, never between the halves of an update.
+        "sink.buffer-flush.max-rows": "0" if held else str(_FLUSH_ROWS),
+        "sink.buffer-flush.interval": "0" if held else _milliseconds(spec.flush_interval_seconds),
         "sink.max-retries": "3",
     }
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
