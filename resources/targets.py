@@ -7,7 +7,7 @@ from importlib import import_module
 
 from cdc_assets import ConfigurationError, TargetResource
 
-_KINDS = ("iceberg", "mysql", "postgres")
+_KINDS = ("iceberg", "kafka", "mysql", "postgres")
 # The kind shapes the graph, so it is read when definitions load.
 _kind = os.environ.get("CDC_TARGET_KIND", "") or "mysql"
 if _kind not in _KINDS:

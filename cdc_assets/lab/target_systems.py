@@ -10,6 +10,7 @@ from cdc_assets.lab.target_system import TargetSystem
 
 _SYSTEMS: dict[TargetKind, tuple[str, str]] = {
     "iceberg": ("iceberg_system", "IcebergSystem"),
+    "kafka": ("kafka_system", "KafkaSystem"),
     "mysql": ("target_system", "MySqlSystem"),
     "postgres": ("postgres_system", "PostgresSystem"),
 }
