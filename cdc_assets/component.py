@@ -201,20 +201,23 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         return build_cdc_definitions(
             streams=self.spec(),
             source=MySqlResource(
-                host=env_text(self.source_host),
+                host=text_or_variable(self.source_host),
                 port=_number(self.source_port),
-                username=env_text(self.source_username),
-                password=env_text(self.source_password),
+                username=text_or_variable(self.source_username),
+                password=text_or_variable(self.source_password),
             ),
             target=self.target(),
             flink=FlinkResource(
-                rest_url=env_text(self.flink_rest_url),
-                sql_gateway_url=env_text(self.flink_sql_gateway_url),
-                checkpoint_directory=env_text(self.flink_checkpoint_directory),
-                savepoint_directory=env_text(self.flink_savepoint_directory),
+                rest_url=text_or_variable(self.flink_rest_url),
+                sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
+                checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
+                savepoint_directory=text_or_variable(self.flink_savepoint_directory),
             ),
-            ledger=LedgerResource(url=env_text(self.ledger_url)),
-            rds=RdsResource(instance=env_text(self.rds_instance), region=env_text(self.rds_region))
+            ledger=LedgerResource(url=text_or_variable(self.ledger_url)),
+            rds=RdsResource(
+                instance=text_or_variable(self.rds_instance),
+                region=text_or_variable(self.rds_region),
+            )
             if self.rds_instance
             else None,
             translator=_OfComponent(self),
@@ -235,8 +238,8 @@ class _OfComponent(CdcTranslator):
         return self._component.get_asset_spec(props)
 
 
-def env_text(value: str) -> str:
-    """Return an attribute's value, or the variable that `env:NAME` names."""
+def text_or_variable(value: str) -> str:
+    """Return a text, or the environment variable that `env:NAME` names."""
     return dg.EnvVar(value.removeprefix(_ENV)) if value.startswith(_ENV) else value
 
 
@@ -368,9 +371,9 @@ class MySqlToMySqlComponent(CdcStreamComponent):
     def target(self) -> MySqlTargetResource:
         """Return where rows land."""
         return MySqlTargetResource(
-            host=env_text(self.target_host),
+            host=text_or_variable(self.target_host),
             port=_number(self.target_port),
-            username=env_text(self.target_username),
-            password=env_text(self.target_password),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
             database=self.target_database,
         )

@@ -8,7 +8,7 @@ from typing import ClassVar
 import dagster as dg
 from pydantic import BaseModel, Field, field_validator
 
-from cdc_assets.component import LINK, CdcStreamComponent, env_text
+from cdc_assets.component import LINK, CdcStreamComponent, text_or_variable
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
 from cdc_assets.core.stream import QuerySpec, TargetKind
 from cdc_assets.errors import ConfigurationError
@@ -194,12 +194,12 @@ class MySqlToKafkaComponent(CdcStreamComponent):
     def target(self) -> KafkaTargetResource:
         """Return where rows land."""
         return KafkaTargetResource(
-            bootstrap_servers=env_text(self.target_bootstrap_servers),
+            bootstrap_servers=text_or_variable(self.target_bootstrap_servers),
             topic_prefix=self.target_topic_prefix,
             security_protocol=self.target_security_protocol,
             sasl_mechanism=self.target_sasl_mechanism,
-            username=env_text(self.target_username),
-            password=env_text(self.target_password),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
             ca_file=self.target_ca_file or None,
             client_pem_file=self.target_client_pem_file or None,
             delivery=self.target_delivery,
