@@ -94,6 +94,11 @@ def topic_of(prefix: str, name: str) -> str:
     return topic
 
 
+def jaas_text(value: str) -> str:
+    """Return a quoted value for a JAAS configuration."""
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
 def transactional_id(stream: str, topic: str, job_id: str) -> str:
     """Return what the transactional ids of one job's writer to one topic begin with.
 

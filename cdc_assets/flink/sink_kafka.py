@@ -16,6 +16,7 @@ from cdc_assets.core.kafka import (
     DEFAULT_TRANSACTION_SECONDS,
     Delivery,
     KafkaAccess,
+    jaas_text,
     topic_of,
     transactional_id,
 )
@@ -126,15 +127,10 @@ class KafkaSink:
         access = self.access
         module = _LOGIN_MODULES.get(access.mechanism, _SCRAM_MODULE)
         package = f"{_SHADED if self.is_shaded else ''}org.apache.kafka.common.security"
-        user, password = _jaas_text(access.username), _jaas_text(access.password)
+        user, password = jaas_text(access.username), jaas_text(access.password)
         return f"{package}.{module} required username={user} password={password};"
 
 
 def _json(part: str) -> Mapping[str, str]:
     # Without it 100.00 is written as 1E+2.
     return {f"{part}.format": "json", f"{part}.json.encode.decimal-as-plain-number": "true"}
-
-
-def _jaas_text(value: str) -> str:
-    """Return a quoted value for a JAAS configuration."""
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -17,6 +17,7 @@ from cdc_assets.core.kafka import (
     KafkaAccess,
     Mechanism,
     Protocol,
+    jaas_text,
 )
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import ConfigurationError
@@ -319,8 +320,10 @@ class KafkaTargetResource(TargetResource):
         return self.topic_prefix
 
     def secret_values(self) -> Sequence[str]:
-        """Return the password and the private key."""
-        return tuple(text for text in (self.password, self.access().key) if text)
+        """Return the password, also as Flink is told it, and the private key."""
+        told = jaas_text(self.password)[1:-1]
+        texts = dict.fromkeys((self.password, told, self.access().key))
+        return tuple(text for text in texts if text)
 
     def access(self) -> KafkaAccess:
         """Return cluster and account, with the files' texts.
