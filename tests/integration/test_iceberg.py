@@ -398,10 +398,12 @@ def test_nothing_is_lost_or_repeated_when_the_writer_is_killed(
             executed(
                 lab.admin,
                 *(f"insert into {shard} (id, name) values ({number}, 'a')" for shard in SHARDS),
-                f"update {SHARDS[0]} set name = '{number}', address = uuid() where id > 100000",
-                f"delete from {SHARDS[1]} where id < {number} and id > 100000",
+                f"update {SHARDS[0]} set name = '{number}', address = uuid()"
+                f" where id > {number - 9}",
+                f"delete from {SHARDS[1]} where id < {number - 9} and id > 100000",
             )
             number += 1
+            time.sleep(0.01)
         kill_service(lab.state.home, "taskmanager")
         start_service(lab.state.home, "taskmanager")
         until = time.monotonic() + 60
