@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,24 +23,14 @@ from cdc_assets import (
     StreamSpec,
 )
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.lab import flink_cluster
-from cdc_assets.lab import lab as lab_module
-from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.free_ports import take_ports
-from cdc_assets.lab.home import update_state
 from cdc_assets.lab.kafka_server import (
-    FLINK_JARS,
-    PACKAGE_GROUP,
     TOPIC_PREFIX,
     KafkaPorts,
     access_of,
     create_accounts,
-    prepare,
-    service,
 )
-from cdc_assets.lab.lab import down, start_service, up
-from cdc_assets.lab.packages import load_packages
-from cdc_assets.lab.plan import package_groups
+from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.stage import Stage
 from cdc_assets.operations.runtime import StreamRuntime
@@ -187,23 +177,15 @@ def certificates(folder: Path) -> None:
 @contextmanager
 def kafka_lab(home: Path, source: ServerKind) -> Generator[KafkaLab]:
     """Start a lab and a broker on it; everything is stopped at the end."""
-    patch = pytest.MonkeyPatch()
-    groups = [*package_groups(source), PACKAGE_GROUP]
-    patch.setattr(flink_cluster, "_CONNECTORS", (*flink_cluster._CONNECTORS, *FLINK_JARS))
-    patch.setattr(lab_module, "package_groups", lambda _: groups)
     try:
-        state = up(home, source).state
-        cache = Cache(state.cache)
-        cache.ensure(load_packages([PACKAGE_GROUP]))
-        clients, controller, secure = take_ports(cache.root, 3)
-        ports = KafkaPorts(clients, controller)
-        prepare(home, cache, ports, state.accounts)
+        state = up(home, source, "kafka").state
+        broker = state.service("kafka")
+        (secure,) = take_ports(state.cache, 1)
+        kill_service(home, "kafka", signal.SIGTERM)
+        ports = KafkaPorts(broker.port, broker.control_port or 0)
         secured = secure_listener(home, ports, secure)
-        broker = service(home, cache, ports)
-        update_state(home, lambda now: now.with_service(broker))
         start_service(home, "kafka")
         create_accounts(broker, state.accounts)
         yield KafkaLab(Stage(home), secured)
     finally:
-        patch.undo()
         down(home)

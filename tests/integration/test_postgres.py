@@ -8,7 +8,6 @@ reads at the target.
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import os
 import time
@@ -38,13 +37,8 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.source_sql import SourceAccess
-from cdc_assets.lab import plan, postgres_server
-from cdc_assets.lab.cache import Cache
-from cdc_assets.lab.flink_cluster import flink_services
-from cdc_assets.lab.free_ports import take_ports
-from cdc_assets.lab.home import update_state
-from cdc_assets.lab.lab import down, start_service, up
-from cdc_assets.lab.packages import load_packages
+from cdc_assets.lab import postgres_server
+from cdc_assets.lab.lab import down, up
 from cdc_assets.lab.postgres_rows import PostgresRows
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.workload import Login
@@ -214,24 +208,13 @@ def source_rows(source: Login, table: str) -> Sequence[tuple[object, ...]]:
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """Start a lab whose Flink knows PostgreSQL's driver, and a PostgreSQL server on it."""
+    """Start a lab with a PostgreSQL server."""
     home = tmp_path_factory.mktemp(f"lab-postgres-{request.param}")
-    with pytest.MonkeyPatch.context() as patch:
-        cluster = functools.partial(flink_services, connectors=postgres_server.CONNECTORS)
-        patch.setattr(plan, "flink_services", cluster)
-        try:
-            state = up(home, request.param).state
-            cache = Cache(state.cache)
-            cache.ensure(load_packages([postgres_server.PACKAGE_GROUP]))
-            (port,) = take_ports(cache.root, 1)
-            postgres_server.prepare(home, cache, state.accounts["admin"])
-            service = postgres_server.service(home, cache, port)
-            update_state(home, lambda now: now.with_service(service))
-            start_service(home, service.name)
-            postgres_server.create_accounts(port, state.accounts)
-            yield Place(Stage(home), port)
-        finally:
-            down(home)
+    try:
+        state = up(home, request.param, "postgres").state
+        yield Place(Stage(home), state.service("postgres").port)
+    finally:
+        down(home)
 
 
 def create(source: Login, name: str, group: Group) -> None:
