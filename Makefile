@@ -6,18 +6,19 @@ VENV = .venv
 UV = uv
 
 SOURCE = mariadb
+TARGET = mysql
 KEEP =
 N = 20
 
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration switchovers format build lock clean
+.PHONY: demo test check unit integration switchovers bench-fanout screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(BIN)/cdc-assets demo --source $(SOURCE) $(if $(KEEP),--keep)
+	$(BIN)/cdc-assets demo --source $(SOURCE) --target $(TARGET) $(if $(KEEP),--keep)
 
 test: check unit integration
 
@@ -28,13 +29,20 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 unit: $(READY)
-	$(BIN)/python -m pytest -m "not integration"
+	$(BIN)/python -m pytest -m "not integration" -n logical --maxprocesses 4 --dist worksteal
 
 integration: $(READY)
 	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
 
 switchovers: $(READY)
-	$(BIN)/cdc-assets switchovers $(N)
+	$(BIN)/cdc-assets switchovers $(N) --target $(TARGET)
+
+bench-fanout: $(READY)
+	$(BIN)/python benchmarks/fanout.py
+
+# The pictures in docs/; needs a Chromium in PATH.
+screenshots: $(READY)
+	$(BIN)/python docs/screenshots.py
 
 format: $(READY)
 	$(BIN)/ruff format .

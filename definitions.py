@@ -12,8 +12,9 @@ from resources.mysql import source, source_of_stats
 from resources.rds import rds
 from resources.targets import target
 
-BY_PRODUCT = """SELECT product, COUNT(*) AS order_count, SUM(quantity) AS quantity
-FROM orders GROUP BY product"""
+BY_PRODUCT = "SELECT product, COUNT(*) AS n, SUM(quantity) AS q FROM orders GROUP BY product"
+# A topic has no columns to look at, so the query declares its own.
+COLUMNS = (("product", "STRING"), ("order_count", "BIGINT"), ("quantity", "INT"))
 shop = StreamSpec(
     name="shop",
     tables=(TableRef.parse("source.source_table:target_table"), TableRef.parse("source.orders")),
@@ -24,16 +25,16 @@ stats = StreamSpec(
     name="stats",
     tables=(TableRef.parse("source.orders"),),
     source_only=("orders",),
-    queries=(QuerySpec("orders_by_product", BY_PRODUCT),),
+    queries=(QuerySpec("orders_by_product", BY_PRODUCT, COLUMNS, key=("product",)),),
     server_ids=ServerIdRange(5450, 5499),
     target_database="target",
 )
-# A process for each step costs seconds that rows wait for.
 defs = dg.Definitions.merge(
     build_cdc_definitions(
         streams=(shop, stats), source={"shop": source, "stats": source_of_stats}, target=target,
         flink=flink, ledger=ledger, rds=rds, health_interval_seconds=sensor_seconds(),
         rds_interval_seconds=sensor_seconds(), sensors_running=True,
     ),
+    # A process for each step costs seconds that rows wait for.
     dg.Definitions(executor=dg.in_process_executor),
 )  # fmt: skip

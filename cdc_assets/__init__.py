@@ -12,9 +12,18 @@ import typing
 if typing.TYPE_CHECKING:
     from cdc_assets.checks import build_health_check, build_reconciliation_checks
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
+    from cdc_assets.component_iceberg import MySqlToIcebergComponent
+    from cdc_assets.component_kafka import MySqlToKafkaComponent
+    from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
     from cdc_assets.core.recovery import Policy
-    from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+    from cdc_assets.core.stream import (
+        QuerySpec,
+        ServerIdRange,
+        ShardedTable,
+        StreamSpec,
+        TableRef,
+    )
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -25,7 +34,14 @@ if typing.TYPE_CHECKING:
     from cdc_assets.operations.runtime import Budgets
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
-    from cdc_assets.targets.resource import MySqlTargetResource, StarRocksTargetResource
+    from cdc_assets.targets.resource import (
+        IcebergTargetResource,
+        KafkaTargetResource,
+        MySqlTargetResource,
+        PostgresTargetResource,
+        StarRocksTargetResource,
+        TargetResource,
+    )
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -37,19 +53,27 @@ _HOMES = {
     "CdcTranslator": "translator",
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
+    "IcebergTargetResource": "targets.resource",
+    "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
+    "MySqlToIcebergComponent": "component_iceberg",
+    "MySqlToKafkaComponent": "component_kafka",
     "MySqlToMySqlComponent": "component",
+    "MySqlToPostgresComponent": "component_postgres",
     "MySqlToStarRocksComponent": "component_starrocks",
     "Policy": "core.recovery",
+    "PostgresTargetResource": "targets.resource",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
+    "ShardedTable": "core.stream",
     "StarRocksTargetResource": "targets.resource",
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
+    "TargetResource": "targets.resource",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
@@ -67,19 +91,27 @@ __all__ = [
     "CdcTranslator",
     "ConfigurationError",
     "FlinkResource",
+    "IcebergTargetResource",
+    "KafkaTargetResource",
     "LedgerResource",
     "MySqlResource",
     "MySqlTargetResource",
+    "MySqlToIcebergComponent",
+    "MySqlToKafkaComponent",
     "MySqlToMySqlComponent",
+    "MySqlToPostgresComponent",
     "MySqlToStarRocksComponent",
     "Policy",
+    "PostgresTargetResource",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",
+    "ShardedTable",
     "StarRocksTargetResource",
     "StreamGraph",
     "StreamSpec",
     "TableRef",
+    "TargetResource",
     "build_cdc_definitions",
     "build_health_check",
     "build_rds_event_sensor",

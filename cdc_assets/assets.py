@@ -2,6 +2,8 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
 
+import hashlib
+import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -48,8 +50,16 @@ def table_specs(graph: StreamGraph, *, sources: bool = True) -> list[dg.AssetSpe
 
 
 def snapshot_check(target: TargetAsset) -> str:
-    """Return the name of the snapshot's check on one target table."""
-    return f"row_count_{target.name}"
+    """Return the name of the snapshot's check on one target table.
+
+    Dagster takes letters, digits and `_`. A dot becomes `_`, as Kafka itself takes the two
+    for one in the names of topics; anything else is told apart by a digest.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_]", "_", target.name)
+    if plain == target.name.replace(".", "_"):
+        return f"row_count_{plain}"
+    digest = hashlib.blake2b(target.name.encode(), digest_size=4).hexdigest()
+    return f"row_count_{plain}_{digest}"
 
 
 def build_snapshot_asset(graph: StreamGraph) -> dg.AssetsDefinition:

@@ -203,6 +203,41 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
             _print(table)
 
 
+@cli.command("as-of")
+@_STREAM
+@click.argument("table")
+@click.argument("position")
+@click.option("--incarnation", type=int, help="Whose server a file:offset is about; the newest.")
+@_JSON
+@click.pass_obj
+def as_of(
+    definitions: Path,
+    stream: str,
+    table: str,
+    position: str,
+    *,
+    incarnation: int | None,
+    as_json: bool,
+) -> None:
+    """Say which version of a target TABLE holds everything up to a binlog POSITION."""
+    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
+    from cdc_assets.operations.as_of import position_at, table_as_of  # noqa: PLC0415 - as above
+
+    rt = stream_of(definitions, stream).connect().runtime
+    copied = next((each for each in rt.spec.copied if each.target_name == table), None)
+    if copied is None:
+        raise ConfigurationError("no copied table of the stream", field="table", value=table)
+    found = table_as_of(rt, copied, position_at(rt, position, incarnation=incarnation))
+    if as_json:
+        held = None if found.position is None else str(found.position)
+        _print_json(dataclasses.asdict(found) | {"position": held})
+        return
+    held = "an unknown position" if found.position is None else str(found.position)
+    click.echo(f"snapshot {found.version.snapshot_id} of {table}: checkpoint "
+               f"{found.checkpoint_id} of incarnation {found.incarnation}, holds everything up to "
+               f"{held} and nothing after {position}")  # fmt: skip
+
+
 @cli.command()
 @_STREAM
 @click.pass_obj

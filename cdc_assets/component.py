@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef, TargetKind
+from cdc_assets.core.stream import (
+    QuerySpec,
+    ServerIdRange,
+    ShardedTable,
+    StreamSpec,
+    TableRef,
+    TargetKind,
+)
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
@@ -22,7 +29,7 @@ from cdc_assets.translator import CdcProps, CdcTranslator
 
 _ENV = "env:"
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
-_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
+LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
 
 class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -57,10 +64,17 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     exclude_columns: list[str] = Field(
         default_factory=list, description="`table.column` names that are not carried."
     )
-    readers: Literal["shared", "per-table"] = Field(
-        default="shared",
+    sharded_tables: list[str] = Field(
+        default_factory=list,
+        description="Shards that land in one table, each `database_pattern.table_pattern:"
+        "target_table` with regular expressions; write the dot between them as `\\.` where a "
+        "pattern holds one.",
+        examples=[["user_db_[0-9]+.user_table_[0-9]+:all_users"]],
+    )
+    readers: Literal["auto", "shared", "per-table"] = Field(
+        default="auto",
         description="`shared` gives tables of one key one binlog connection, `per-table` gives "
-        "each table its own.",
+        "each table its own; `auto` shares, but not for a few tables over JDBC.",
     )
     parallelism: int = Field(
         default=1, description="Of the Flink job, and server ids for each reader."
@@ -69,12 +83,12 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         default=3.0, description="Flink's checkpoint interval."
     )
     source_host: str = Field(
-        description=f"Host name of the production endpoint. {_LINK}",
+        description=f"Host name of the production endpoint. {LINK}",
         examples=["db.example", "env:CDC_SOURCE_HOST"],
     )
-    source_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
+    source_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
     source_username: str = Field(
-        description=f"Account that reads the tables and the binlog. {_LINK}", examples=["cdc"]
+        description=f"Account that reads the tables and the binlog. {LINK}", examples=["cdc"]
     )
     source_password: str = Field(
         description="Its password, as `env:NAME` only.",
@@ -85,17 +99,17 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         default="mysql", description="`mysql` or `mariadb`, shown on the source tables."
     )
     flink_rest_url: str = Field(
-        description=f"Address of Flink's job manager. {_LINK}", examples=["http://flink:8081"]
+        description=f"Address of Flink's job manager. {LINK}", examples=["http://flink:8081"]
     )
     flink_sql_gateway_url: str = Field(
-        description=f"Address of Flink's SQL gateway. {_LINK}", examples=["http://flink:8083"]
+        description=f"Address of Flink's SQL gateway. {LINK}", examples=["http://flink:8083"]
     )
     flink_checkpoint_directory: str = Field(
-        description=f"Folder of the checkpoints as a URL. {_LINK}",
+        description=f"Folder of the checkpoints as a URL. {LINK}",
         examples=["file:///state/checkpoints"],
     )
     flink_savepoint_directory: str = Field(
-        description=f"Folder of the savepoints as a URL. {_LINK}",
+        description=f"Folder of the savepoints as a URL. {LINK}",
         examples=["file:///state/savepoints"],
     )
     ledger_url: str = Field(
@@ -105,10 +119,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     )
     rds_instance: str = Field(
         default="",
-        description=f"RDS instance or Aurora cluster; empty without RDS. {_LINK}",
+        description=f"RDS instance or Aurora cluster; empty without RDS. {LINK}",
         examples=["shop-db"],
     )
-    rds_region: str = Field(default="", description=f"Its AWS region. {_LINK}")
+    rds_region: str = Field(default="", description=f"Its AWS region. {LINK}")
     sensor_interval_seconds: int = Field(
         default=30, description="Between two ticks of the health and the RDS event sensor."
     )
@@ -137,6 +151,13 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     def _tables_can_be_read(cls, value: list[str]) -> list[str]:
         for text in value:
             _said(lambda text=text: TableRef.parse(text))
+        return value
+
+    @field_validator("sharded_tables")
+    @classmethod
+    def _sharded_tables_can_be_read(cls, value: list[str]) -> list[str]:
+        for text in value:
+            _said(lambda text=text: ShardedTable.parse(text))
         return value
 
     @field_validator("server_ids")
@@ -175,17 +196,28 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         """
         return StreamSpec(
             name=self.stream,
-            tables=tuple(TableRef.parse(text) for text in self.tables),
+            tables=(
+                *(TableRef.parse(text) for text in self.tables),
+                *(ShardedTable.parse(text) for text in self.sharded_tables),
+            ),
             server_ids=ServerIdRange.parse(str(self.server_ids)),
             target_kind=type(self).target_kind,
             target_database=self.target_database_name,
-            queries=tuple(QuerySpec(name, sql) for name, sql in self.queries.items()),
+            queries=self.query_specs(),
             readers=self.readers,
             parallelism=self.parallelism,
             exclude_columns=tuple(self.exclude_columns),
             source_only=tuple(self.source_only),
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
+
+    def query_specs(self) -> tuple[QuerySpec, ...]:
+        """Return the queries.
+
+        Raises:
+            ConfigurationError: The attributes do not make one.
+        """
+        return tuple(QuerySpec(name, sql) for name, sql in self.queries.items())
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return what `build_cdc_definitions` returns for these attributes."""
@@ -333,9 +365,9 @@ class MySqlToMySqlComponent(CdcStreamComponent):
 
     target_kind: ClassVar[TargetKind] = "mysql"
 
-    target_host: str = Field(description=f"Host name of the target. {_LINK}")
-    target_port: int | str = Field(default=3306, description=f"Its TCP port. {_LINK}")
-    target_username: str = Field(description=f"Account that writes the target tables. {_LINK}")
+    target_host: str = Field(description=f"Host name of the target. {LINK}")
+    target_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
+    target_username: str = Field(description=f"Account that writes the target tables. {LINK}")
     target_password: str = Field(
         description="Its password, as `env:NAME` only.",
         examples=["env:CDC_TARGET_PASSWORD"],

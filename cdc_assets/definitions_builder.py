@@ -288,7 +288,7 @@ def _schedules(
 
 def _refuse_shared(specs: Sequence[StreamSpec]) -> None:
     names = [spec.name for spec in specs]
-    tables = [f"{spec.target_database}.{name}" for spec in specs for name in spec.target_names]
+    tables = [spec.target_label(name) for spec in specs for name in spec.target_names]
     for what, values in (("streams", names), ("target tables", tables)):
         double = sorted({value for value in values if values.count(value) > 1})
         if double:

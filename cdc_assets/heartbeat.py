@@ -48,7 +48,7 @@ def heartbeat(log: Log, *, every_seconds: float = BEAT_SECONDS) -> Generator[Non
         yield
     finally:
         ended.set()
-        thread.join(every_seconds)
+        thread.join(BEAT_SECONDS)
 
 
 def last_sign(instance: dg.DagsterInstance, run_id: str) -> datetime | None:

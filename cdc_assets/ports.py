@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.observation import (
@@ -19,6 +19,7 @@ from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.source import FileBirth, SourceIdentity
 from cdc_assets.core.stream import IncarnationKind, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.table_versions import TableVersion
 
 # A primary key's values in key order, as the driver returns them.
 Key = tuple[object, ...]
@@ -146,6 +147,32 @@ class JudgedTarget(Target, Protocol):
         Args:
             spec: The stream.
             shapes: The captured tables that exist, by `database.table`.
+        """
+        ...
+
+
+@runtime_checkable
+class VersionedTarget(Target, Protocol):
+    """A target that keeps what its tables held before."""
+
+    def versions(self, name: str) -> Sequence[TableVersion]:
+        """Return the current version of a table and its ancestors, newest first."""
+        ...
+
+
+@runtime_checkable
+class MakingTarget(Protocol):
+    """A target that can make its missing tables by itself."""
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make what a snapshot needs and does not find, where the settings allow it.
+
+        Args:
+            spec: The stream.
+            shapes: The captured tables.
+
+        Returns:
+            Names of what was made.
         """
         ...
 

@@ -8,12 +8,13 @@ from typing import Literal, cast
 
 import dagster as dg
 
-from cdc_assets.core.stream import QuerySpec, StreamSpec, TableRef
+from cdc_assets.core.stream import QuerySpec, ShardedTable, StreamSpec, TableRef
 from cdc_assets.metadata import STREAM_TAG
 
 PartKind = Literal["source_table", "snapshot", "stream", "target_table"]
 ROW_COUNT = "row_count"
 HEALTH = "health"
+_WORDS = {"kafka": "topic"}
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,11 @@ class CdcTranslator:
         stream = props.stream
         if props.kind == "source_table" and props.table is not None:
             table = props.table
+            sharded = isinstance(table, ShardedTable)
+            # A pattern is no name: the shards are one asset, called as their copy is.
+            path = ("shards", table.alias) if sharded else (table.database, table.name)
             return dg.AssetSpec(
-                [props.source_name, table.database, table.name],
+                [props.source_name, *path],
                 description=f"Source table {table.label}, read through its binlog.",
                 group_name=props.source_name,
                 kinds={props.source_kind},
@@ -89,14 +93,16 @@ class CdcTranslator:
         else:
             message = "a target table is either a copy or filled by a query"
             raise ValueError(message)
+        label = stream.target_label(name)
         return dg.AssetSpec(
-            [props.target_name, stream.target_database, name],
-            description=f"Target table {stream.target_database}.{name}, {origin}.",
+            # A topic has no database, and its prefix may be empty.
+            [part for part in (props.target_name, stream.target_database, name) if part],
+            description=f"Target {_WORDS.get(stream.target_kind, 'table')} {label}, {origin}.",
             group_name=stream.name,
             kinds={stream.target_kind},
             tags={STREAM_TAG: stream.name},
             metadata={
-                "dagster/table_name": f"{stream.target_database}.{name}",
+                "dagster/table_name": label,
                 **({"cdc/query": dg.MetadataValue.md(f"```sql\n{props.query.sql}\n```")}
                    if props.query else {}),
             },

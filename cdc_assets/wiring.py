@@ -17,6 +17,9 @@ from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.sink_iceberg import IcebergSink
+from cdc_assets.flink.sink_kafka import KafkaSink
+from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
@@ -31,7 +34,10 @@ from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
+    IcebergTargetResource,
+    KafkaTargetResource,
     MySqlTargetResource,
+    PostgresTargetResource,
     StarRocksTargetResource,
     TargetResource,
 )
@@ -132,7 +138,7 @@ class StreamWiring:
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
-        values = [tuple(values_of(part).values()) for part in resources]
+        values = [repr(tuple(values_of(part).values())) for part in resources]
         return self._kept.get((patience_seconds, *values), lambda: self._made(patience_seconds))
 
     def _made(self, patience_seconds: float | None) -> StreamConnection:
@@ -252,6 +258,33 @@ def _mysql_sink(target: MySqlTargetResource) -> Sink:
     )
 
 
+def _iceberg_sink(target: IcebergTargetResource) -> Sink:
+    return IcebergSink(target.lake, target.database)
+
+
+def _postgres_sink(target: PostgresTargetResource) -> Sink:
+    return PostgresSink(
+        Server(target.host, target.port),
+        target.database,
+        target.db_schema,
+        target.username,
+        target.password,
+        tls=target.tls,
+        ca_file=target.ca_file,
+    )
+
+
+def _kafka_sink(target: KafkaTargetResource) -> Sink:
+    return KafkaSink(
+        target.access(),
+        target.topic_prefix,
+        delivery=target.delivery,
+        transaction_seconds=target.transaction_timeout_seconds,
+        is_shaded=target.shaded_connector,
+        properties=target.producer_properties,
+    )
+
+
 def _starrocks_sink(target: StarRocksTargetResource) -> Sink:
     return StarRocksSink(
         Server(target.host, target.query_port),
@@ -266,6 +299,9 @@ def _starrocks_sink(target: StarRocksTargetResource) -> Sink:
 
 
 _SINKS: dict[type, Callable[[Any], Sink]] = {
+    IcebergTargetResource: _iceberg_sink,
+    KafkaTargetResource: _kafka_sink,
     MySqlTargetResource: _mysql_sink,
+    PostgresTargetResource: _postgres_sink,
     StarRocksTargetResource: _starrocks_sink,
 }

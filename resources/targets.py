@@ -1,15 +1,17 @@
-"""Where rows land."""
+"""Where rows land: one kind of target, by `CDC_TARGET_KIND`."""
 
 from __future__ import annotations
 
-import dagster as dg
+import os
+from importlib import import_module
 
-from cdc_assets import MySqlTargetResource
+from cdc_assets import ConfigurationError, TargetResource
 
-target = MySqlTargetResource(
-    host=dg.EnvVar("CDC_TARGET_HOST"),
-    port=dg.EnvVar.int("CDC_TARGET_PORT"),
-    username=dg.EnvVar("CDC_TARGET_USER"),
-    password=dg.EnvVar("CDC_TARGET_PASSWORD"),
-    database=dg.EnvVar("CDC_TARGET_DATABASE"),
-)
+_KINDS = ("iceberg", "kafka", "mysql", "postgres", "starrocks")
+# The kind shapes the graph, so it is read when definitions load.
+_kind = os.environ.get("CDC_TARGET_KIND", "") or "mysql"
+if _kind not in _KINDS:
+    raise ConfigurationError(
+        f"use one of {', '.join(_KINDS)}", field="CDC_TARGET_KIND", value=_kind
+    )
+target: TargetResource = import_module(f"resources.target_{_kind}").target

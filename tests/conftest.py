@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import sys
@@ -10,6 +11,9 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from cdc_assets.errors import PlatformUnsupported
+from cdc_assets.lab.cache import check_platform
 
 INTEGRATION = Path(__file__).parent / "integration"
 
@@ -57,6 +61,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if INTEGRATION in item.path.parents:
             item.add_marker(pytest.mark.integration)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say in one line that the lab does not run here, before anything is downloaded for it."""
+    if any(item.get_closest_marker("integration") for item in session.items):
+        try:
+            check_platform()
+        except PlatformUnsupported as error:
+            pytest.exit(f"error: {error}", returncode=2)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Keep the garbage collector off what collection has loaded: it lives to the end anyway."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

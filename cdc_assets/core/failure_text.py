@@ -49,7 +49,7 @@ class Failure:
 
 
 _TARGET = re.compile(
-    r"org\.apache\.flink\.connector\.(?:jdbc|kafka\.sink)|JDBC executeBatch error"
+    r"org\.apache\.flink\.connector\.(?:jdbc|kafka\.sink)|JDBC executeBatch error|org\.postgresql"
     r"|org\.apache\.iceberg\.flink|com\.starrocks\.connector"
 )
 _SOURCE = re.compile(
@@ -59,13 +59,18 @@ _SOURCE = re.compile(
 # what follows the end mark are the client's own frames.
 _CAUSED_BY = re.compile(r"^Caused by: |<Exception on server side:\s*", re.MULTILINE)
 _SERVER_SIDE_END = re.compile(r"\s*End of exception on server side>\]?(?:\n[ \t]+.*)*")
+# So Java prints an exception that it has printed already, and leaves its causes out.
+_CIRCULAR = re.compile(r"^\[CIRCULAR REFERENCE: (.*)\]$", re.DOTALL)
+_INDENTED_CAUSE = re.compile(r"^[ \t]+Caused by: ", re.MULTILINE)
 _SUPPRESSED = re.compile(r"^[ \t]+Suppressed: .*(?:\n[ \t]+.*)*", re.MULTILINE)
 
 
 def causes(stack_trace: str) -> tuple[str, ...]:
     r"""Return the chain of causes in a Java stack trace, innermost first.
 
-    A suppressed exception is not a cause: it says what else went wrong while closing.
+    A suppressed exception is not a cause: it says what else went wrong while closing. Only
+    where the chain ends in an exception that was printed beneath a suppressed one, as when
+    the writer fails in a checkpoint, are that one's causes taken from there.
 
     Args:
         stack_trace: The text, as Flink records it.
@@ -78,7 +83,21 @@ def causes(stack_trace: str) -> tuple[str, ...]:
         'a.Inner: y\n\tat a.c(C.java)'
     """
     chain = _CAUSED_BY.split(_SERVER_SIDE_END.sub("", _SUPPRESSED.sub("", stack_trace)))
+    last = _CIRCULAR.match(chain[-1].strip())
+    if last:
+        chain += _causes_beneath(stack_trace, last[1])
     return tuple(part.strip() for part in reversed(chain) if part.strip())
+
+
+def _causes_beneath(stack_trace: str, printed: str) -> list[str]:
+    """Return an exception and its causes where they stand beneath a suppressed one."""
+    first = printed.partition("\n")[0].rstrip()
+    for block in _SUPPRESSED.findall(stack_trace):
+        parts = _INDENTED_CAUSE.split(block)[1:]
+        for index, part in enumerate(parts):
+            if part.startswith(first):
+                return parts[index:]
+    return []
 
 
 def innermost_cause(stack_trace: str) -> str:
@@ -92,7 +111,7 @@ def innermost_cause(stack_trace: str) -> str:
     if not chain:
         return ""
     message = re.split(r"\n\s*(?:at |\.\.\. \d+ more)", chain[0], maxsplit=1)[0]
-    line = " ".join(message.split())
+    line = _CIRCULAR.sub(r"\1", " ".join(message.split()))
     return re.sub(r"^(?:[a-z_$][\w$]*\.)+(?=[A-Z])", "", line)
 
 

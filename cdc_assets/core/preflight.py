@@ -8,7 +8,7 @@ from typing import Literal
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.source import Flavor
-from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.stream import ShardedTable, StreamSpec
 
 Severity = Literal["error", "warning"]
 Role = Literal["source", "green"]
@@ -261,9 +261,10 @@ def _account(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             f"GRANT {text} ON *.* TO {server.account};",
         )
     for table in facts.spec.tables:
-        grant = (
-            f"GRANT SELECT ON {_quoted(table.database)}.{_quoted(table.name)} TO {server.account};"
-        )
+        place = f"{_quoted(table.database)}.{_quoted(table.name)}"
+        if isinstance(table, ShardedTable):
+            place = "<database>.<table>"
+        grant = f"GRANT SELECT ON {place} TO {server.account};"
         if table.label not in server.shapes:
             yield Fault(
                 f"{server.role}.tables",

@@ -18,6 +18,7 @@ from cdc_assets.core.preflight import (
 )
 from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
+from cdc_assets.core.shards import ShardedShape
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column
@@ -36,7 +37,7 @@ def carried_names(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple
     """Return the columns of a captured table without the excluded ones."""
     excluded = {name.lower() for name in spec.exclude_columns}
     return tuple(
-        column for column in shape.columns if f"{table.name}.{column.name}".lower() not in excluded
+        column for column in shape.columns if f"{table.alias}.{column.name}".lower() not in excluded
     )
 
 
@@ -107,6 +108,13 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
 
 
 def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Iterator[Fault]:
+    for name, reason in shape.conflicts if isinstance(shape, ShardedShape) else ():
+        yield Fault(
+            f"{shape.label}.{name}",
+            reason,
+            "shards that are one table",
+            f"Narrow the pattern of {table.alias}, or make the shards alike",
+        )
     if not shape.primary_key:
         yield Fault(
             shape.label,
@@ -127,9 +135,9 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
         if name not in names:
             yield Fault(
                 f"{spec.name}.exclude_columns",
-                f"{table.name}.{name}, a part of the primary key",
+                f"{table.alias}.{name}, a part of the primary key",
                 "columns outside the primary key",
-                f"Take {table.name}.{name} out of exclude_columns",
+                f"Take {table.alias}.{name} out of exclude_columns",
             )
     for column in carried_names(spec, table, shape):
         try:
@@ -139,14 +147,14 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
                 f"{shape.label}.{column.name}",
                 f"type {column.column_type}",
                 f"a type that can be carried: {error.reason}",
-                f"Exclude it: exclude_columns: {table.name}.{column.name}",
+                f"Exclude it: exclude_columns: {table.alias}.{column.name}",
             )
 
 
 def _excluded(facts: PreflightFacts) -> Iterator[Fault]:
     """Yield exclusions that exclude nothing: a typing error would carry a secret column."""
     known = {
-        f"{table.name}.{column.name}".lower()
+        f"{table.alias}.{column.name}".lower()
         for table in facts.spec.tables
         if (shape := facts.source.shapes.get(table.label)) is not None
         for column in shape.columns
@@ -231,7 +239,7 @@ def _pair(
                 f"{source.label}.{column.name}",
                 "a name that Flink's JDBC connector cannot write",
                 "letters, digits, '_' and '$'",
-                f"Exclude it: exclude_columns: {table.name}.{column.name}",
+                f"Exclude it: exclude_columns: {table.alias}.{column.name}",
             )
         elif other is None:
             yield Fault(

@@ -4,6 +4,12 @@ A MySQL source of Flink CDC reads one list of columns, and one declared primary 
 share a reader when both fit all of them, so that nothing is read as text and cast back, and
 the planner still knows the key. That matters: without it every update reaches the writer as
 a delete and an insert, and a flush between the two leaves a row missing at the target.
+
+Knowing the key is not enough where the tables are told apart by a WHERE: Flink 1.20 keeps
+both halves of an update below a condition on columns outside the key, and a writer without
+a buffer writes the first one as a delete. So for a topic no row is filtered. Each row goes
+to each table's writer, with the table's name in the column `TABLE_FIELD` or NULL, and the
+sink drops rows with NULL in a column that must not be NULL. The field stays in the record.
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.shards import METADATA_COLUMNS, ShardedShape
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
 from cdc_assets.core.types import Carried, carried, is_integer_key
 from cdc_assets.errors import ConfigurationError
@@ -22,6 +29,8 @@ _INTEGER_DIGITS = {"TINYINT": 3, "SMALLINT": 5, "INT": 10, "BIGINT": 19}
 _DECIMAL = re.compile(r"DECIMAL\((\d+), (\d+)\)")
 _TIMESTAMP = re.compile(r"(TIMESTAMP|TIMESTAMP_LTZ)\((\d)\)")
 _MOST_DIGITS = 38
+# Names the table in the records of a shared reader, as Debezium's flattened records do.
+TABLE_FIELD = "__table"
 
 
 @dataclass(frozen=True)
@@ -33,17 +42,34 @@ class TableColumns:
         shape: As the server describes it.
         columns: Its carried columns, in the table's order.
         key: Names of the primary key's columns, in key order.
+        metadata: Names of the columns that no source table has: the reader itself says which
+            shard a row is from.
     """
 
     table: TableRef
     shape: TableShape
     columns: tuple[Carried, ...]
     key: tuple[str, ...]
+    metadata: tuple[str, ...] = ()
+
+    @property
+    def source_key(self) -> tuple[str, ...]:
+        """Return the primary key as the source tables have it."""
+        return tuple(name for name in self.key if name not in self.metadata)
+
+    @property
+    def read_types(self) -> dict[str, str]:
+        """Return name and Flink type of each column that is read from a source table."""
+        return {
+            way.column.name: way.source_type
+            for way in self.columns
+            if way.column.name not in self.metadata
+        }
 
     @property
     def cut_by(self) -> tuple[bool, ...]:
         """Return which parts of the key are integers: it decides how a snapshot is cut."""
-        return tuple(is_integer_key(self.shape, name) for name in self.key)
+        return tuple(is_integer_key(self.shape, name) for name in self.source_key)
 
     def source_type(self, name: str) -> str | None:
         """Return the Flink type of a column, None where the table has no such column."""
@@ -76,8 +102,8 @@ class Reader:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return the primary key of all its tables."""
-        return self.tables[0].key
+        """Return the primary key of all its tables, as the source has it."""
+        return self.tables[0].source_key
 
     def type_of(self, name: str) -> str:
         """Return the type that a column is read as."""
@@ -99,11 +125,16 @@ def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader
     found = {shape.label: shape for shape in shapes}
     groups: list[list[TableColumns]] = []
     merged: list[dict[str, str]] = []
-    for table in spec.tables:
-        each = describe_table(spec, table, found.get(table.label))
-        own = {way.column.name: way.source_type for way in each.columns}
+    described = [describe_table(spec, table, found.get(table.label)) for table in spec.tables]
+    shares = spec.shares_readers and (
+        spec.target_kind != "kafka" or _keys_are_never_null(described)
+    )
+    for each in described:
+        own = each.read_types
         for index, group in enumerate(groups):
-            union = _union(merged[index], own) if _may_share(spec, group[0], each) else None
+            union = (
+                _union(merged[index], own) if shares and _may_share(spec, group[0], each) else None
+            )
             if union is not None:
                 group.append(each)
                 merged[index] = union
@@ -122,26 +153,32 @@ def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) 
 
     Raises:
         ConfigurationError: The table does not exist, has no primary key, or a part of the
-            key is excluded.
+            key is excluded; or shards do not make one table.
         UnsupportedType: A column cannot be carried.
     """
     if shape is None:
         raise ConfigurationError("no such table", field="tables", value=table.label)
+    metadata: tuple[str, ...] = ()
+    if isinstance(shape, ShardedShape):
+        metadata = METADATA_COLUMNS
+        for name, reason in shape.conflicts:
+            raise ConfigurationError(f"the shards are not one table: {reason}",
+                                     field=f"{table.label}.{name}")  # fmt: skip
     key = key_of(shape)
     excluded = {name.lower() for name in spec.exclude_columns}
     columns: list[Carried] = []
     for column in shape.columns:
-        if f"{table.name}.{column.name}".lower() in excluded:
+        if f"{table.alias}.{column.name}".lower() in excluded:
             if column.name in key:
                 raise ConfigurationError(
                     "part of the primary key, so it cannot be left out",
                     field=f"{spec.name}.exclude_columns",
-                    value=f"{table.name}.{column.name}",
+                    value=f"{table.alias}.{column.name}",
                 )
             continue
         is_key = column.name in key
         columns.append(carried(shape.label, column, is_key=is_key, target=spec.target_kind))
-    return TableColumns(table, shape, tuple(columns), key)
+    return TableColumns(table, shape, tuple(columns), key, metadata)
 
 
 def key_of(shape: TableShape) -> tuple[str, ...]:
@@ -172,13 +209,29 @@ def own_value(way: Carried, read_as: str, quoted: str) -> str:
 
 
 def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool:
+    if spec.target_kind == "kafka" and any(has_table_field(each) for each in (one, other)):
+        return False
     return (
-        spec.shares_readers
+        not (one.metadata or other.metadata)
         and one.table.database == other.table.database
         and one.key == other.key
         and one.cut_by == other.cut_by
         and all(one.source_type(name) == other.source_type(name) for name in one.key)
     )
+
+
+def _keys_are_never_null(tables: Sequence[TableColumns]) -> bool:
+    """Return whether no key can arrive as NULL: a zero date does, and would be dropped."""
+    return not any(
+        (each.source_type(name) or "").startswith(("DATE", "TIMESTAMP"))
+        for each in tables
+        for name in each.key
+    )
+
+
+def has_table_field(table: TableColumns) -> bool:
+    """Return whether a table has a column of its own that is called as `TABLE_FIELD`."""
+    return any(way.column.name.lower() == TABLE_FIELD for way in table.columns)
 
 
 def _union(one: dict[str, str], other: dict[str, str]) -> dict[str, str] | None:

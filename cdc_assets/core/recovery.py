@@ -19,14 +19,15 @@ class Policy:
     Attributes:
         stall_seconds: RUNNING without a binlog connection for this long is a stall. A
             reader that reconnects by itself does not exist in generated jobs, so this
-            only bridges the start of a job.
+            only bridges the start of a job. It is less than the 5 s that Dagster leaves
+            between two ticks, so the second look tells.
         frozen_seconds: Position standing still for this long while the source moves.
         checkpoint_seconds: No completed checkpoint for this long is unhealthy.
         max_relaunches: Launches without progress between them before a person is asked.
         max_restarts: Restarts by Flink itself before the job counts as looping.
     """
 
-    stall_seconds: float = 5.0
+    stall_seconds: float = 3.0
     frozen_seconds: float = 60.0
     checkpoint_seconds: float = 120.0
     max_relaunches: int = 5

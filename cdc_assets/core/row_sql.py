@@ -102,6 +102,15 @@ def largest_key(database: str, name: str, key: Sequence[str]) -> Statement:
     )
 
 
+def list_tables() -> Statement:
+    """Return database and name of every table that the account may see, the system's aside."""
+    return Statement(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES"
+        " WHERE TABLE_TYPE = 'BASE TABLE' AND TABLE_SCHEMA NOT IN"
+        " ('mysql', 'sys', 'performance_schema', 'information_schema')"
+    )
+
+
 def describe_tables(database: str, names: Sequence[str]) -> tuple[Statement, Statement, Statement]:
     """Return the statements whose rows `shapes_of` reads, in the order of `DescribedRows`."""
     places = ", ".join(["%s"] * len(names))

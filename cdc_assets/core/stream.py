@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cdc_assets.errors import ConfigurationError
@@ -12,27 +12,49 @@ from cdc_assets.errors import ConfigurationError
 ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain"]
 TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
-ReaderSharing = Literal["shared", "per-table"]
+ReaderSharing = Literal["auto", "shared", "per-table"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+# The connector divides a list at commas, also inside of braces; the rest Java reads as Python does.
+_PATTERN = re.compile(r"[\w$\[\]()|?*+{}.^\\-]+")
 # MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
 MAX_SERVER_ID = 2**32 - 1
 # Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
 MAX_NAME = 64
+_COMMITTING = frozenset[TargetKind]({"iceberg"})
+JDBC_KINDS: tuple[TargetKind, ...] = ("mysql", "postgres")
+# So many tables may have a binlog connection each before they share one, over JDBC.
+JDBC_READERS = 8
 # Flink's default number of key groups; state of a stream cannot be spread wider.
 MAX_PARALLELISM = 128
 
 
+# What a query may bring where the target cannot say its columns.
+_FLINK_TYPE = re.compile(
+    r"(?:STRING|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DATE|BYTES"
+    r"|DECIMAL ?\( ?[0-9]{1,2} ?, ?[0-9]{1,2} ?\)|TIMESTAMP(?:_LTZ)? ?\( ?[0-9] ?\))"
+)
+
+
 @dataclass(frozen=True, order=True)
 class TableRef:
-    """One captured source table and its target table's names."""
+    """One captured source table and its target table's names.
+
+    Attributes:
+        database: Of the source.
+        name: Of the source table.
+        target_name: By default the source table's name; a topic's is `database.table`.
+        is_named: Whether the target's name was chosen.
+    """
 
     database: str
     name: str
     target_name: str = ""
+    is_named: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Fill in the target's name and refuse names that no server accepts."""
+        object.__setattr__(self, "is_named", bool(self.target_name))
         if not self.target_name:
             object.__setattr__(self, "target_name", self.name)
         for part, value in (("database", self.database), ("table", self.name)):
@@ -43,6 +65,11 @@ class TableRef:
     def label(self) -> str:
         """Return `database.table`."""
         return f"{self.database}.{self.name}"
+
+    @property
+    def alias(self) -> str:
+        """Return what queries and settings call the table."""
+        return self.name
 
     @classmethod
     def parse(cls, text: str) -> TableRef:
@@ -58,6 +85,74 @@ class TableRef:
         return cls(database, name, target)
 
 
+@dataclass(frozen=True, order=True)
+class ShardedTable(TableRef):
+    r"""Many source tables that land in one target table.
+
+    `database` and `name` are regular expressions for whole names, upper and lower case alike,
+    as the connector reads them. A table that is made later and matches is captured, too. The
+    target table has the columns of all of them and two more that say where a row is from,
+    `database_name` and `table_name`; these and the shards' primary key are its key.
+
+    Example:
+        >>> users = ShardedTable("user_db_[0-9]+", "user_table_[0-9]+", "all_users")
+        >>> users.matches("user_db_1", "user_table_12"), users.matches("user_db_1", "users")
+        (True, False)
+    """
+
+    def __post_init__(self) -> None:
+        """Refuse patterns that Java and Python would read differently, or that cannot be read."""
+        if not self.target_name:
+            raise ConfigurationError("name the target table", field="sharded tables",
+                                     value=self.label)  # fmt: skip
+        for part, value in (("database", self.database), ("table", self.name)):
+            if not _PATTERN.fullmatch(value):
+                raise ConfigurationError(
+                    "use names and the signs [ ] ( ) | ? * + { } . - \\, without a comma",
+                    field=f"sharded tables, {part}",
+                    value=value,
+                )
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ConfigurationError(
+                    f"not a regular expression: {error}",
+                    field=f"sharded tables, {part}",
+                    value=value,
+                ) from None
+
+    @property
+    def alias(self) -> str:
+        """Return what queries and settings call the table: a pattern is no name."""
+        return self.target_name
+
+    def matches(self, database: str, name: str) -> bool:
+        """Return whether a source table is one of the shards."""
+        pairs = ((self.database, database), (self.name, name))
+        return all(re.fullmatch(pattern, each, re.IGNORECASE) for pattern, each in pairs)
+
+    @classmethod
+    def parse(cls, text: str) -> ShardedTable:
+        r"""Read `database_pattern.table_pattern:target_table`.
+
+        The dot between the patterns is written `\.` where they hold dots themselves.
+
+        Raises:
+            ConfigurationError: The text has another form.
+        """
+        patterns, _, target = text.rpartition(":")
+        for dot in ("\\.", "."):
+            if patterns.count(dot) == 1:
+                database, _, name = patterns.partition(dot)
+                return cls(database, name, target)
+        raise ConfigurationError(
+            "write it as database_pattern.table_pattern:target_table",
+            field="sharded tables",
+            value=text,
+            hint="Where a pattern holds a dot, write the one between them as \\.",
+        )
+
+
 @dataclass(frozen=True)
 class QuerySpec:
     """A target table that is filled by a query over the captured tables.
@@ -68,10 +163,37 @@ class QuerySpec:
     Attributes:
         target_name: Target table; its columns must be the query's columns.
         sql: A Flink SQL SELECT. Captured tables are named by their table name.
+        columns: Name and Flink type of each column of the query, in its order; only for a
+            target that has no columns of its own to look at, such as a topic.
+        key: Names of the columns that make the key, with `columns`.
     """
 
     target_name: str
     sql: str
+    columns: tuple[tuple[str, str], ...] = ()
+    key: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that cannot be one."""
+        names = [name for name, _ in self.columns]
+        for name, kind in self.columns:
+            if not _FLINK_TYPE.fullmatch(kind):
+                raise ConfigurationError(
+                    "not a Flink type that a query can be declared with",
+                    field=f"queries.{self.target_name}.{name}",
+                    value=kind,
+                    hint="Write it as STRING, BIGINT, DECIMAL(10, 2) or TIMESTAMP(3), for example",
+                )
+        if bool(self.columns) != bool(self.key) or not set(self.key) <= set(names):
+            raise ConfigurationError(
+                "declare all columns of the query, and a key that is made of them",
+                field=f"queries.{self.target_name}",
+                value=list(self.key),
+            )
+        if len(set(names)) != len(names):
+            raise ConfigurationError(
+                "a column is declared twice", field=f"queries.{self.target_name}", value=names
+            )
 
 
 @dataclass(frozen=True)
@@ -145,7 +267,8 @@ class StreamSpec:
         target_kind: What the target is.
         target_database: Database that holds the target tables.
         readers: `shared` gives tables of one key one binlog connection (`core.readers`),
-            `per-table` gives each table its own.
+            `per-table` gives each table its own, `auto` shares where it costs nothing: not
+            for a few tables into a database over JDBC.
         parallelism: Of the Flink job, and subtasks of each reader.
         exclude_columns: `table.column` names that are not carried.
         source_only: Names of captured tables that only queries read, without a copy.
@@ -159,7 +282,7 @@ class StreamSpec:
     target_database: str
     queries: tuple[QuerySpec, ...] = ()
     target_kind: TargetKind = "mysql"
-    readers: ReaderSharing = "shared"
+    readers: ReaderSharing = "auto"
     parallelism: int = 1
     exclude_columns: tuple[str, ...] = ()
     source_only: tuple[str, ...] = ()
@@ -168,6 +291,8 @@ class StreamSpec:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
+        if self.target_kind == "kafka":
+            self._become_topics()
         if not _NAME.fullmatch(self.name):
             raise ConfigurationError(
                 "use lower case letters, digits and '_', at most 63",
@@ -177,13 +302,13 @@ class StreamSpec:
         if not self.tables:
             raise ConfigurationError("name at least one table", field=f"{self.name}.tables")
         self._refuse_doubles("tables", [table.label for table in self.tables])
-        self._refuse_doubles("tables", [table.name for table in self.tables])
+        self._refuse_doubles("tables", [table.alias for table in self.tables])
         self._refuse_doubles("target tables", list(self.target_names))
         if not 1 <= self.parallelism <= MAX_PARALLELISM:
             raise ConfigurationError(
                 "must be 1 to 128", field=f"{self.name}.parallelism", value=self.parallelism
             )
-        unknown = set(self.source_only) - {table.name for table in self.tables}
+        unknown = set(self.source_only) - {table.alias for table in self.tables}
         if unknown:
             raise ConfigurationError(
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
@@ -195,10 +320,31 @@ class StreamSpec:
         if double:
             raise ConfigurationError("named twice", field=f"{self.name}.{what}", value=double)
 
+    def _become_topics(self) -> None:
+        """Name topics after database and table, and refuse queries without a declaration."""
+        named = tuple(
+            table if table.is_named else replace(table, target_name=table.label)
+            for table in self.tables
+        )
+        object.__setattr__(self, "tables", named)
+        for query in self.queries:
+            if not query.columns:
+                raise ConfigurationError(
+                    "a topic has no columns, so the query must declare its columns and key",
+                    field=f"{self.name}.queries",
+                    value=query.target_name,
+                    hint="Give QuerySpec 'columns' and 'key'",
+                )
+
+    def target_label(self, name: str) -> str:
+        """Return a target table's full name: `database.table`, or the topic."""
+        between = "" if self.target_kind == "kafka" or not self.target_database else "."
+        return f"{self.target_database}{between}{name}"
+
     @property
     def copied(self) -> tuple[TableRef, ...]:
         """Return the tables that are copied row by row."""
-        return tuple(table for table in self.tables if table.name not in self.source_only)
+        return tuple(table for table in self.tables if table.alias not in self.source_only)
 
     @property
     def target_names(self) -> tuple[str, ...]:
@@ -214,13 +360,37 @@ class StreamSpec:
 
     @property
     def resume_form(self) -> ResumeForm:
-        """Return how the stream goes on at new coordinates."""
-        return "transplant" if self.stateful else "specific-offset"
+        """Return how the stream goes on at new coordinates.
+
+        A writer that commits with a checkpoint has the rows of a checkpoint that is not
+        committed yet in Flink's state, so a start without state would lose them.
+        """
+        keeps = self.stateful or self.target_kind in _COMMITTING
+        return "transplant" if keeps else "specific-offset"
 
     @property
     def shares_readers(self) -> bool:
-        """Return whether tables may share a binlog connection."""
-        return self.readers == "shared"
+        """Return whether tables may share a binlog connection.
+
+        Below the condition that tells the tables of a shared reader apart, Flink keeps both
+        halves of an update. A JDBC writer that flushes by a timer of its own can come in
+        between, and a row is missing for a moment; so it flushes with the checkpoints then,
+        which costs time and memory. For a few tables some more connections cost less.
+
+        Rows of a shared reader reach a topic's writer with the other tables' rows between
+        them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
+        could drop a row of a query, too.
+        """
+        if self.target_kind == "kafka" and self.queries:
+            return False
+        if self.readers != "auto":
+            return self.readers == "shared"
+        return self.target_kind not in JDBC_KINDS or len(self.tables) > JDBC_READERS
+
+    @property
+    def flushes_with_checkpoints(self) -> bool:
+        """Return whether a JDBC writer holds rows back until the next checkpoint."""
+        return self.target_kind in JDBC_KINDS and self.shares_readers and len(self.tables) > 1
 
     def _refuse_small_range(self) -> None:
         """Refuse a range that cannot be enough, whatever the tables turn out to be."""
@@ -243,7 +413,10 @@ def trigger_id_of(job_id: str, purpose: str) -> str:
     return hashlib.blake2b(f"{job_id}\n{purpose}".encode(), digest_size=16).hexdigest()
 
 
-_STARTUP = re.compile(r"^\s*'(?:scan\.startup\.[^']*|hostname|port)'\s*=.*$", re.MULTILINE)
+_STARTUP = re.compile(
+    r"^\s*'(?:scan\.startup\.[^']*|hostname|port|sink\.transactional-id-prefix)'\s*=.*$",
+    re.MULTILINE,
+)
 
 
 def plan_of(sql: str) -> str:

@@ -194,9 +194,14 @@ _BITS = "ENCODE(REVERSE(DECODE({}, 'ISO-8859-1')), 'ISO-8859-1')"
 _Way = tuple[str, str, str]
 
 
-def _plain(kind: MySqlType, natural: str) -> _Way:
-    expression = _BITS if kind.base == "bit" and natural == "BYTES" else "{}"
-    return natural, natural, expression
+def _plain(kind: MySqlType, natural: str, *, is_key: bool) -> _Way:
+    if kind.base == "bit" and natural == "BYTES":
+        return natural, natural, _BITS
+    if kind.base == "double" and kind.scale is not None and not is_key:
+        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
+        # what it rounded to, which can be off by the last bits of it.
+        return natural, natural, f"ROUND({{}}, {kind.scale})"
+    return natural, natural, "{}"
 
 
 def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
@@ -208,12 +213,13 @@ def _into_mysql(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of
     if kind.base == "timestamp":
         digits = kind.size or 0
         return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
-    # As text, too: with `stringtype=unspecified` PostgreSQL reads it by the column's type.
+    # As text, too: with `stringtype=unspecified` PostgreSQL reads it by the column's type, and
+    # so it reads a DECIMAL that is longer than Flink's.
     if kind.base in {"date", "datetime"}:
         if not is_key:
             return natural, "STRING", "CAST({} AS STRING)"
@@ -224,27 +230,27 @@ def _into_postgres(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one
         # With its offset: right in a `timestamptz` whatever the session's time zone is.
         text = f"CAST(CAST({{}} AS TIMESTAMP({kind.size or 0})) AS STRING)"
         return natural, "STRING", f"CONCAT({text}, '+00')"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
-def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
-    return _plain(kind, _NATURAL[kind.base](kind))
+def _into_kafka(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
+    return _plain(kind, _NATURAL[kind.base](kind), is_key=is_key)
 
 
-def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: ARG001, FBT001 - one of a family
+def _into_iceberg(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
     # Iceberg has no integer below 32 bits, and microseconds only.
     if natural in {"TINYINT", "SMALLINT"}:
         return "INT", "INT", "{}"
     if kind.base in {"datetime", "timestamp"}:
         natural = natural.partition("(")[0] + "(6)"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - one of a family
     natural = _NATURAL[kind.base](kind)
     if is_key:
-        return _plain(kind, natural)
+        return _plain(kind, natural, is_key=is_key)
     # As text: the connector writes a date through the Julian calendar, and a moment on a full
     # minute without its seconds (StarRocksTableRowTransformer).
     if kind.base in {"date", "datetime"}:
@@ -252,11 +258,7 @@ def _into_starrocks(kind: MySqlType, is_key: bool) -> _Way:  # noqa: FBT001 - on
     if kind.base == "timestamp":
         digits = kind.size or 0
         return natural, "STRING", f"CAST(CAST({{}} AS TIMESTAMP({digits})) AS STRING)"
-    if kind.base == "double" and kind.scale is not None:
-        # The server shows, and the snapshot reads, DOUBLE(20,5) with 5 digits; the binlog holds
-        # what it rounded to, which can be off by the last bits of it.
-        return natural, natural, f"ROUND({{}}, {kind.scale})"
-    return _plain(kind, natural)
+    return _plain(kind, natural, is_key=is_key)
 
 
 _WAYS: dict[TargetKind, Callable[[MySqlType, bool], _Way]] = {

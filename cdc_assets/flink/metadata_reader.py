@@ -160,7 +160,7 @@ class _Parser:
             raise reader.fail(message, at=at)
         count = reader.count("operator state offset", item_size=_I64_SIZE)
         offsets_at = reader.pos
-        return NamedState(name, mode, tuple(reader.i64() for _ in range(count)), offsets_at)
+        return NamedState(name, mode, reader.i64s(count), offsets_at)
 
     def stream(self, depth: int = 0) -> StreamHandle:
         reader = self.reader
@@ -212,8 +212,7 @@ class _Parser:
     def key_groups(self) -> None:
         reader = self.reader
         reader.i32()  # first key group
-        for _ in range(reader.count("key group", item_size=_I64_SIZE)):
-            reader.i64()
+        reader.i64s(reader.count("key group", item_size=_I64_SIZE))
 
     def keyed_state(self, depth: int = 0) -> KeyedStateHandle:
         reader = self.reader
@@ -321,7 +320,6 @@ class _Parser:
             return ChannelHandle(start, reader.pos, stream)
         reader.i32()  # gate or partition
         reader.i32()  # channel or subpartition
-        for _ in range(reader.count("channel offset", item_size=_I64_SIZE)):
-            reader.i64()
+        reader.i64s(reader.count("channel offset", item_size=_I64_SIZE))
         reader.i64()  # size
         return ChannelHandle(start, stream=self.stream(), end=reader.pos)

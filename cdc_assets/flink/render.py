@@ -7,20 +7,27 @@ shapes the plan (tables, columns, order, parallelism) comes from the stream and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.readers import TableColumns, key_of, plan_readers
-from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.readers import TABLE_FIELD, TableColumns, key_of, plan_readers
+from cdc_assets.core.stream import QuerySpec, StreamSpec
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.quoting import quote_identifier, quote_text
-from cdc_assets.flink.sinks import Sink
+from cdc_assets.flink.sinks import JOB_ID, Sink, WholeTableSink
 from cdc_assets.flink.source_sql import SourceAccess, create_table, reader_sql
 from cdc_assets.ports import Launch
 
 _REDACTED = "***"
+# The folder of a job's checkpoints or savepoints.
+_JOB = re.compile(r"/([0-9a-f]{32})(?=/)")
+_TABLE_MARK = (TABLE_FIELD, "STRING NOT NULL")
+# Rows of other tables have NULL there. Elsewhere a sink's column must not be NULL only in
+# the key, and no key of a captured table is.
+_DROP_OTHERS = {"table.exec.sink.not-null-enforcer": "DROP"}
 # A sink and a captured table may have one name, and both are tables of one Flink session.
 _SINK_PREFIX = "target."
 
@@ -86,28 +93,33 @@ def render_stream(
     sinks = {shape.name: shape for shape in target_shapes}
     ddl: list[str] = []
     copies: dict[str, str] = {}
-    for number, reader in enumerate(plan_readers(spec, shapes), start=1):
-        ddl.extend(reader_sql(launch, reader, number, source))
+    readers = plan_readers(spec, shapes)
+    # What reads these tables is their copies only: queries have readers of their own.
+    marked = not sink.has_columns and any(reader.is_shared for reader in readers)
+    for number, reader in enumerate(readers, start=1):
+        is_marked = marked and reader.is_shared
+        ddl.extend(reader_sql(launch, reader, number, source, is_marked=is_marked))
         for each in reader.tables:
-            if each.table.name not in spec.source_only:
+            if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
                 pairs = [(_sink_column(sink, shape, way), way) for way in each.columns]
-                ddl.append(_copy_sink(spec, shape, pairs, each.key, sink))
-                copies[each.table.name] = _copy_insert(each, pairs)
+                more = (_TABLE_MARK,) if is_marked else ()
+                ddl.append(_copy_sink(launch, shape, pairs, each.key, sink, more=more))
+                copies[each.table.alias] = _copy_insert(each, pairs, more)
     # In the order of the tables, whatever readers they share.
-    inserts = [copies[table.name] for table in spec.copied]
+    inserts = [copies[table.alias] for table in spec.copied]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
-        ddl.append(_query_sink(spec, shape, sink))
+        ddl.append(_query_sink(launch, shape, query, sink))
         inserts.append(_query_insert(shape, query.sql))
-    clash = {table.name for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
+    clash = {table.alias for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
     if clash:
         raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
     if not inserts:
         raise ConfigurationError("nothing is written to the target", field=f"{spec.name}.tables")
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
-    config = _config(spec)
+    config = {**_config(spec), **(_DROP_OTHERS if marked else {})}
     secrets = (("password", source.password), *sink.secrets)
     text = _for_people(ddl, statement, config, secrets)
     return RenderedStream(tuple(ddl), statement, config, text)
@@ -135,38 +147,54 @@ def _sink_column(sink: Sink, shape: TableShape, way: Carried) -> str:
     return sink.checked_column(column.name, field=shape.label)
 
 
+def _options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+    options = sink.options(launch.spec, name)
+    found = _JOB.findall(launch.restore_path or "")
+    owner = found[-1] if found else launch.job_id
+    return {key: value.replace(JOB_ID, owner) for key, value in options.items()}
+
+
 def _copy_sink(
-    spec: StreamSpec,
+    launch: Launch,
     shape: TableShape,
     pairs: Sequence[tuple[str, Carried]],
     key: Sequence[str],
     sink: Sink,
+    *,
+    more: Sequence[tuple[str, str]],
 ) -> str:
-    columns = [(name, way.sink_type) for name, way in pairs]
+    columns = (
+        [(column.name, sink.column_type(shape, column)) for column in shape.columns]
+        if isinstance(sink, WholeTableSink)
+        else [*((name, way.sink_type) for name, way in pairs), *more]
+    )
     sink_key = [name for name, way in pairs if way.column.name in key]
     ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
-    return create_table(
-        f"{_SINK_PREFIX}{shape.name}", columns, ordered, sink.options(spec, shape.name)
-    )
+    options = _options(launch, shape.name, sink)
+    return create_table(f"{_SINK_PREFIX}{shape.name}", columns, ordered, options)
 
 
-def _copy_insert(each: TableColumns, pairs: Sequence[tuple[str, Carried]]) -> str:
-    names = ", ".join(quote_identifier(name) for name, _ in pairs)
-    values = ", ".join(way.expression.format(quote_identifier(way.column.name)) for _, way in pairs)
+def _copy_insert(
+    each: TableColumns, pairs: Sequence[tuple[str, Carried]], more: Sequence[tuple[str, str]]
+) -> str:
+    plain = [quote_identifier(name) for name, _ in more]
+    written = [way.expression.format(quote_identifier(way.column.name)) for _, way in pairs]
+    names = ", ".join([*(quote_identifier(name) for name, _ in pairs), *plain])
+    values = ", ".join([*written, *plain])
     target = quote_identifier(f"{_SINK_PREFIX}{each.table.target_name}")
-    origin = quote_identifier(each.table.name)
+    origin = quote_identifier(each.table.alias)
     return f"INSERT INTO {target} ({names})\nSELECT {values}\nFROM {origin}"
 
 
-def _query_sink(spec: StreamSpec, shape: TableShape, sink: Sink) -> str:
-    columns = [
-        (sink.checked_column(column.name, field=shape.label), sink.query_type(shape, column))
-        for column in shape.columns
-        if not column.generated
-    ]
-    return create_table(
-        f"{_SINK_PREFIX}{shape.name}", columns, key_of(shape), sink.options(spec, shape.name)
-    )
+def _query_sink(launch: Launch, shape: TableShape, query: QuerySpec, sink: Sink) -> str:
+    if sink.has_columns:
+        key = key_of(shape)
+        columns = [(c.name, sink.query_type(shape, c)) for c in shape.columns if not c.generated]
+    else:
+        key, columns = query.key, list(query.columns)
+    checked = [(sink.checked_column(name, field=shape.label), kind) for name, kind in columns]
+    options = _options(launch, shape.name, sink)
+    return create_table(f"{_SINK_PREFIX}{shape.name}", checked, key, options)
 
 
 def _query_insert(shape: TableShape, sql: str) -> str:

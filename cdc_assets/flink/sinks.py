@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import quote
 
 from cdc_assets.core.columns import Column, TableShape
@@ -22,6 +22,10 @@ _FLUSH_ROWS = 1000
 # What an upsert needs from the target's session. Strict: MySQL cuts values short without
 # it. NO_AUTO_VALUE_ON_ZERO: a row with the id 0 would get a new id.
 _SQL_MODE = "STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION"
+# Stands in an option's value for the id of the job whose state the launch goes on from, and
+# for the launch's own without state. So whatever goes on from one state has one name there,
+# a launch that died before its first checkpoint as well as the next one.
+JOB_ID = "{job-id}"
 
 
 class Sink(Protocol):
@@ -38,7 +42,7 @@ class Sink(Protocol):
         ...
 
     def options(self, spec: StreamSpec, name: str) -> Mapping[str, str]:
-        """Return the options of a target table's DDL.
+        """Return the options of a target table's DDL; `JOB_ID` is filled in by the renderer.
 
         Raises:
             ConfigurationError: The name cannot be written.
@@ -58,6 +62,19 @@ class Sink(Protocol):
 
         Raises:
             UnsupportedType: A query cannot fill it.
+        """
+        ...
+
+
+@runtime_checkable
+class WholeTableSink(Sink, Protocol):
+    """A sink whose DDL has every column of the target table, in the table's order and types."""
+
+    def column_type(self, shape: TableShape, column: Column) -> str:
+        """Return the Flink type of a target column, also of one that the stream leaves out.
+
+        Raises:
+            UnsupportedType: A stream cannot fill it.
         """
         ...
 
@@ -131,13 +148,19 @@ def jdbc_options(
     spec: StreamSpec, *, url: str, username: str, password: str, table: str
 ) -> Mapping[str, str]:
     """Return the options of a table that the JDBC connector writes."""
+    held = spec.flushes_with_checkpoints
     return {
         "connector": "jdbc",
         "url": url,
         "username": username,
         "password": password,
         "table-name": table,
-        "sink.buffer-flush.max-rows": str(_FLUSH_ROWS),
-        "sink.buffer-flush.interval": f"{round(spec.flush_interval_seconds * 1000)}ms",
+        # Two zeros: with the checkpoints only, never between the halves of an update.
+        "sink.buffer-flush.max-rows": "0" if held else str(_FLUSH_ROWS),
+        "sink.buffer-flush.interval": "0" if held else _milliseconds(spec.flush_interval_seconds),
         "sink.max-retries": "3",
     }
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"

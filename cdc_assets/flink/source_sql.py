@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cdc_assets.core.readers import Reader, TableColumns, own_value
+from cdc_assets.core.readers import TABLE_FIELD, Reader, TableColumns, own_value
+from cdc_assets.core.stream import ShardedTable
 from cdc_assets.flink.quoting import exact_pattern, quote_identifier, quote_text
 from cdc_assets.ports import Launch
 
@@ -35,7 +36,7 @@ class SourceAccess:
 
 
 def reader_sql(
-    launch: Launch, reader: Reader, number: int, source: SourceAccess
+    launch: Launch, reader: Reader, number: int, source: SourceAccess, *, is_marked: bool = False
 ) -> tuple[str, ...]:
     """Return the statements that make a reader's tables known under their own names.
 
@@ -47,6 +48,8 @@ def reader_sql(
         reader: Its tables and columns.
         number: Of the reader, from 1.
         source: Account.
+        is_marked: Whether the views hold the rows of all tables, with `TABLE_FIELD` set in
+            their own, instead of their own rows only.
     """
     options = {
         **_source_options(launch, reader, source),
@@ -54,12 +57,17 @@ def reader_sql(
         **_chunking(reader, is_stateful=launch.spec.stateful),
     }
     if not reader.is_shared:
-        name = reader.tables[0].table.name
-        return (create_table(name, reader.columns, reader.key, options),)
+        name = reader.tables[0].table.alias
+        known = [
+            f"{quote_identifier(each)} STRING NOT NULL METADATA FROM {quote_text(each)} VIRTUAL"
+            for each in reader.tables[0].metadata
+        ]
+        return (create_table(name, reader.columns, reader.key, options, more=known),)
     name, marker = f"reader.{number}", _marker(reader)
     metadata = f"{quote_identifier(marker)} STRING METADATA FROM 'table_name' VIRTUAL"
     ddl = create_table(name, reader.columns, reader.key, options, more=(metadata,))
-    return (ddl, *(_view(name, marker, reader, each) for each in reader.tables))
+    view = _marked_view if is_marked else _view
+    return (ddl, *(view(name, marker, reader, each) for each in reader.tables))
 
 
 def _marker(reader: Reader) -> str:
@@ -71,30 +79,43 @@ def _marker(reader: Reader) -> str:
 
 
 def _view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
+    return (
+        f"CREATE TEMPORARY VIEW {quote_identifier(each.table.alias)} AS\n"
+        f"SELECT {_values(reader, each)}\nFROM {quote_identifier(origin)}\n"
+        f"WHERE {quote_identifier(marker)} = {quote_text(each.table.name)}"
+    )
+
+
+def _marked_view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
+    is_own = f"{quote_identifier(marker)} = {quote_text(each.table.name)}"
+    field = f"CASE WHEN {is_own} THEN {quote_text(each.table.label)} END"
+    return (
+        f"CREATE TEMPORARY VIEW {quote_identifier(each.table.alias)} AS\n"
+        f"SELECT {_values(reader, each)}, {field} AS {quote_identifier(TABLE_FIELD)}\n"
+        f"FROM {quote_identifier(origin)}"
+    )
+
+
+def _values(reader: Reader, each: TableColumns) -> str:
     columns = [
         (own_value(way, reader.type_of(way.column.name), quoted), quoted)
         for way in each.columns
         for quoted in (quote_identifier(way.column.name),)
     ]
-    values = ", ".join(value if value == name else f"{value} AS {name}" for value, name in columns)
-    return (
-        f"CREATE TEMPORARY VIEW {quote_identifier(each.table.name)} AS\n"
-        f"SELECT {values}\nFROM {quote_identifier(origin)}\n"
-        f"WHERE {quote_identifier(marker)} = {quote_text(each.table.name)}"
-    )
+    return ", ".join(value if value == name else f"{value} AS {name}" for value, name in columns)
 
 
 def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapping[str, str]:
     ids = reader.server_ids
-    names = [exact_pattern(each.table.name) for each in reader.tables]
+    database, table = _patterns(reader)
     options = {
         "connector": "mysql-cdc",
         "hostname": launch.server.host,
         "port": str(launch.server.port),
         "username": source.username,
         "password": source.password,
-        "database-name": exact_pattern(reader.database),
-        "table-name": names[0] if len(names) == 1 else f"(?:{'|'.join(names)})",
+        "database-name": database,
+        "table-name": table,
         "server-id": str(ids) if ids.size > 1 else str(ids.first),
         "server-time-zone": source.time_zone,
         "scan.incremental.snapshot.enabled": "true",
@@ -118,6 +139,16 @@ def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Map
         options["debezium.database.ssl.mode"] = "required"
         options["jdbc.properties.sslMode"] = "REQUIRED"
     return options
+
+
+def _patterns(reader: Reader) -> tuple[str, str]:
+    """Return the regular expressions of database and table; the connector joins them by a dot."""
+    first = reader.tables[0].table
+    if isinstance(first, ShardedTable):
+        return f"(?:{first.database})", f"(?:{first.name})"
+    names = [exact_pattern(each.table.name) for each in reader.tables]
+    table = names[0] if len(names) == 1 else f"(?:{'|'.join(names)})"
+    return exact_pattern(reader.database), table
 
 
 def _startup(launch: Launch) -> Mapping[str, str]:

@@ -14,6 +14,7 @@ from cdc_assets.errors import CheckpointUnreadable
 
 _FOUR_BYTE_LEAD = 0xF0
 _CODEC = "modified-utf-8"
+_I8, _I32, _I64 = struct.Struct(">b"), struct.Struct(">i"), struct.Struct(">q")
 
 
 class ByteReader:
@@ -53,27 +54,34 @@ class ByteReader:
         Raises:
             CheckpointUnreadable: The size is negative or more than what is left.
         """
-        if not 0 <= size <= self.remaining:
+        start = self.pos
+        if not 0 <= size <= self.end - start:
             message = f"{what} of length {size}, but {self.remaining} bytes are left"
             raise self.fail(message)
-        start = self.pos
-        self.pos += size
+        self.pos = start + size
         return self.data[start : self.pos]
 
     def i8(self) -> int:
         """Return the next signed byte."""
-        return self._number(">b", 1)
+        return self._number(_I8)
 
     def i32(self) -> int:
         """Return the next signed 32-bit integer."""
-        return self._number(">i", 4)
+        return self._number(_I32)
 
     def i64(self) -> int:
         """Return the next signed 64-bit integer."""
-        return self._number(">q", 8)
+        return self._number(_I64)
 
-    def _number(self, layout: str, size: int) -> int:
-        value: int = struct.unpack(layout, self.take(size, "integer"))[0]
+    def i64s(self, count: int) -> tuple[int, ...]:
+        """Return the next `count` signed 64-bit integers; `count` was checked by `count()`."""
+        return struct.unpack(f">{count}q", self.take(count * _I64.size, "integers"))
+
+    def _number(self, layout: struct.Struct) -> int:
+        if layout.size > self.end - self.pos:
+            self.take(layout.size, "integer")
+        value: int = layout.unpack_from(self.data, self.pos)[0]
+        self.pos += layout.size
         return value
 
     def boolean(self, what: str) -> bool:
@@ -137,6 +145,8 @@ def decode_modified_utf8(raw: bytes) -> str:
         >>> decode_modified_utf8("café".encode())
         'café'
     """
+    if raw.isascii():
+        return raw.decode("ascii")
     if any(byte >= _FOUR_BYTE_LEAD for byte in raw):
         raise UnicodeDecodeError(_CODEC, raw, 0, len(raw), "four-byte sequence")
     text = raw.replace(b"\xc0\x80", b"\x00").decode("utf-8", "surrogatepass")

@@ -233,15 +233,25 @@ def _unpack(package: Package, file: Path, tree: Path) -> None:
     if unpack is None:
         return
     try:
-        for name, content in _members(file, unpack.target_name):
+        archive = _inner(file, unpack.inner) if unpack.inner else file
+        for name, content in _members(archive, unpack.target_name):
             target = tree / name
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("wb") as output:
                 shutil.copyfileobj(content, output, _CHUNK)
         for name in unpack.executable:
             (tree / name).chmod(0o755)
-    except (zipfile.BadZipFile, tarfile.TarError, FileNotFoundError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, FileNotFoundError, KeyError) as error:
         raise DownloadFailed(f"{package.coordinates} cannot be unpacked: {error}") from error
+
+
+def _inner(file: Path, name: str) -> Path:
+    """Take an archive out of an archive, beside it."""
+    inner = file.with_name(f"inner-{Path(name).name}")
+    for _, content in _members(file, lambda member: member if member == name else None):
+        with inner.open("wb") as output:
+            shutil.copyfileobj(content, output, _CHUNK)
+    return inner
 
 
 def _members(
@@ -255,9 +265,11 @@ def _members(
                     with archive.open(entry) as content:
                         yield name, content
         return
-    with tarfile.open(file, "r:gz") as archive:
-        for member in archive:
-            name = target_name(member.name) if member.isfile() else None
+    with tarfile.open(file) as archive:
+        # A link is unpacked as the file that it leads to, inside the archive.
+        for member in archive.getmembers():
+            is_file = member.isfile() or member.issym()
+            name = target_name(member.name) if is_file else None
             content = archive.extractfile(member) if name is not None else None
             if name is not None and content is not None:
                 yield name, content

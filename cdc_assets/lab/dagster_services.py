@@ -16,6 +16,7 @@ from cdc_assets.lab.free_ports import take_ports
 from cdc_assets.lab.home import require_state, update_state
 from cdc_assets.lab.services import start_service
 from cdc_assets.lab.state import LabState, Service
+from cdc_assets.lab.target_systems import target_system
 
 CODE_SERVER = "dagster-code"
 WEBSERVER = "dagster"
@@ -36,8 +37,7 @@ _INSTANCE = {
 
 def environment(state: LabState, *, sensor_seconds: float = 2.0) -> dict[str, str]:
     """Return what `definitions.py` reads from the environment, for this lab."""
-    target, endpoint = state.servers["target"], state.services["endpoint"]
-    rds, writer = state.services["rds"], state.accounts["cdc_writer"]
+    endpoint, rds = state.services["endpoint"], state.services["rds"]
     cdc, stats = state.accounts["cdc"], state.accounts["cdc_stats"]
     jobmanager, gateway = state.services["jobmanager"], state.services["sql-gateway"]
     return {
@@ -47,11 +47,8 @@ def environment(state: LabState, *, sensor_seconds: float = 2.0) -> dict[str, st
         "CDC_SOURCE_PASSWORD": cdc.password,
         "CDC_STATS_USER": stats.user,
         "CDC_STATS_PASSWORD": stats.password,
-        "CDC_TARGET_HOST": target.host,
-        "CDC_TARGET_PORT": str(target.port),
-        "CDC_TARGET_USER": writer.user,
-        "CDC_TARGET_PASSWORD": writer.password,
-        "CDC_TARGET_DATABASE": "target",
+        "CDC_TARGET_KIND": state.target_kind,
+        **target_system(state.target_kind).environment(state),
         "FLINK_REST_URL": f"http://{jobmanager.host}:{jobmanager.port}",
         "FLINK_SQL_GATEWAY_URL": f"http://{gateway.host}:{gateway.port}",
         "FLINK_CHECKPOINT_DIR": (state.home / "flink" / "checkpoints").as_uri(),

@@ -10,8 +10,10 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError, ProofFailed
-from cdc_assets.lab.comparison import compare, repeated_writes
+from cdc_assets.lab.cache import check_platform
+from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import start_dagster
 from cdc_assets.lab.home import resolve_home
@@ -19,15 +21,16 @@ from cdc_assets.lab.lab import down, up
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.stage import (
     COMPARED,
-    COPIED_TARGETS,
     STREAMS,
     Stage,
     TimeLine,
     first_green_row,
 )
+from cdc_assets.lab.target_systems import KINDS, target_system
 from cdc_assets.lab.workload import Writer, add_customer, execute, seed, wait_for_order
 
 _ORDERS = 2_000
+_NEW_CUSTOMERS = range(11, 16)
 _AT_GREEN_SECONDS = 120.0
 _RECOVERY_SECONDS = 150.0
 _CHANGE_SECONDS = 30.0
@@ -53,7 +56,14 @@ class Story:
         self._console.print(text, markup=False)
 
 
-def run_demo(home: Path, source: ServerKind, definitions: Path, *, story: Story) -> bool:
+def run_demo(
+    home: Path,
+    source: ServerKind,
+    definitions: Path,
+    *,
+    story: Story,
+    target: TargetKind = "mysql",
+) -> bool:
     """Play the demonstration; the lab is left up.
 
     Returns:
@@ -62,10 +72,12 @@ def run_demo(home: Path, source: ServerKind, definitions: Path, *, story: Story)
     Raises:
         CdcError: Something did not come up, or did not happen in time.
     """
-    story.head(f"Lab: {source} as source, MySQL 5.6 as target, Flink 1.20, RDS API stand-in")
-    up(home, source, tell=story.tell)
+    title = target_system(target).title
+    story.head(f"Lab: {source} as source, {title} as target, Flink 1.20, RDS API stand-in")
+    up(home, source, target, tell=story.tell)
     stage = Stage(home)
-    seed(stage.source, stage.target, orders=_ORDERS)
+    seed(stage.source, orders=_ORDERS)
+    stage.landing.create_tables()
     url = start_dagster(home, definitions)
     story.tell(f"Dagster UI: {url}")
     api = DagsterApi(url)
@@ -98,17 +110,15 @@ def _copy_and_stream(api: DagsterApi, story: Story) -> None:
 
 
 def _changes(stage: Stage, story: Story) -> None:
-    for number in range(11, 16):
+    for number in _NEW_CUSTOMERS:
         add_customer(stage.source, number)
     execute(stage.source, "UPDATE source_table SET customer_name = 'changed' WHERE id = 3")
     execute(stage.source, "DELETE FROM source_table WHERE id = 4")
     began = time.monotonic()
     while time.monotonic() - began < _CHANGE_SECONDS:
-        with stage.target.connect() as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*), MAX(id), SUM(customer_name = 'changed') "
-                           "FROM target_table")  # fmt: skip
-            row = cursor.fetchone()
-        if row is not None and tuple(int(value or 0) for value in row) == (14, 15, 1):
+        found = stage.landing.rows("target_table")
+        changed = sum(1 for row in found.values() if row[1] == "changed")
+        if (len(found), _NEW_CUSTOMERS[-1] in found, changed) == (14, True, 1):
             story.tell(f"rows 11 to 15, the update and the delete arrived after "
                        f"{time.monotonic() - began:.1f} s")  # fmt: skip
             return
@@ -132,7 +142,9 @@ def _switch(stage: Stage, writer: Writer, story: Story) -> float:
         raise LabError(f"the endpoint still leads to server_id {before}")
     story.tell(f"the endpoint leads to green (server_id {after})")
     seen = wait_for_order(
-        stage.target, first_green_row(writer, after), budget_seconds=_AT_GREEN_SECONDS
+        stage.landing.has_order_from,
+        first_green_row(writer, after),
+        budget_seconds=_AT_GREEN_SECONDS,
     )
     first = writer.first_row_on(after)
     ended = min(switched.ended, first[1] if first else switched.ended)
@@ -149,13 +161,13 @@ def _wait_recovered(stage: Stage, story: Story) -> None:
 def _prove(stage: Stage, writer: Writer, story: Story, seconds: float) -> bool:
     story.head("Proof: both sides row by row, and the target's binlog")
     stage.settle()
-    found = compare(stage.source, stage.target, COMPARED)
+    found = compare(stage.source, stage.landing, COMPARED)
     for difference in found:
         story.tell(
             f"{difference.table}: {difference.rows} rows, lost {difference.lost}, "
             f"doubled {difference.doubled}"
         )
-    writes, repeated = repeated_writes(stage.target_admin, tables=COPIED_TARGETS)
+    writes, repeated = stage.landing.repeated_writes() or ("not counted", "not counted")
     lost = sum(difference.lost for difference in found)
     doubled = sum(difference.doubled for difference in found)
     story.plain(f"\nwriter: {writer.written} row writes, {writer.refused} refused by a break")
@@ -170,18 +182,33 @@ def _prove(stage: Stage, writer: Writer, story: Story, seconds: float) -> bool:
 @click.command("demo")
 @click.option("--source", type=click.Choice(["mariadb", "mysql"]), default="mariadb",
               show_default=True, help="What plays the source.")  # fmt: skip
+@click.option(
+    "--target",
+    type=click.Choice(KINDS),
+    default="mysql",
+    show_default=True,
+    help="What rows land in.",
+)
 @click.option("--keep", is_flag=True, help="Leave lab and Dagster running at the end.")
 @click.option("--home", type=click.Path(path_type=Path), default=None, help="The lab's folder.")
 @click.option("--definitions", type=click.Path(path_type=Path), default=Path("definitions.py"),
               show_default=True, help="The Dagster definitions of the two streams.")  # fmt: skip
-def demo(*, source: ServerKind, keep: bool, home: Path | None, definitions: Path) -> None:
+def demo(
+    *,
+    source: ServerKind,
+    target: TargetKind,
+    keep: bool,
+    home: Path | None,
+    definitions: Path,
+) -> None:
     """Play the main job on real servers, with a blue/green switchover in the middle."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("demo")
     down(folder)
     equal = False
     try:
-        equal = run_demo(folder, source, definitions, story=story)
+        equal = run_demo(folder, source, definitions, story=story, target=target)
         if keep:
             story.plain(f"the lab goes on; stop it with: cdc-assets lab down --home {folder}")
     finally:

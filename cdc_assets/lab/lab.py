@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError, ServiceFailed
 from cdc_assets.lab.cache import Cache, check_platform, default_cache_dir
 from cdc_assets.lab.data_templates import ensure_template, find_program
@@ -43,6 +44,7 @@ from cdc_assets.lab.services import (
 )
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.state import LabState, Service
+from cdc_assets.lab.target_systems import target_system
 
 __all__ = [
     "UpResult",
@@ -77,7 +79,13 @@ class UpResult:
     downloaded_bytes: int = 0
 
 
-def up(home: Path, source: ServerKind = "mariadb", *, tell: Tell = lambda _text: None) -> UpResult:
+def up(
+    home: Path,
+    source: ServerKind = "mariadb",
+    target: TargetKind = "mysql",
+    *,
+    tell: Tell = lambda _text: None,
+) -> UpResult:
     """Start a lab, or say that it is up.
 
     A lab whose processes are all gone is replaced by a new one. If some are alive, the dead ones
@@ -86,6 +94,7 @@ def up(home: Path, source: ServerKind = "mariadb", *, tell: Tell = lambda _text:
     Args:
         home: The lab's folder.
         source: What plays the source.
+        target: What rows land in; a MySQL target is there besides.
         tell: Receives one line per step.
 
     Raises:
@@ -96,14 +105,15 @@ def up(home: Path, source: ServerKind = "mariadb", *, tell: Tell = lambda _text:
     check_home(home)
     with file_lock(home / ".up.lock", timeout_seconds=_HOME_LOCK_SECONDS):
         found = _found(home)
-        if found is not None and found.source_kind != source:
+        if found is not None and (found.source_kind, found.target_kind) != (source, target):
             raise LabError(
-                f"the lab at {home} runs with --source {found.source_kind}",
+                f"the lab at {home} runs with --source {found.source_kind} "
+                f"--target {found.target_kind}",
                 hint="Stop it with 'cdc-assets lab down', or use another --home",
             )
         if found is not None:
             return _repair(found, tell)
-        return _start_new(home, source, tell)
+        return _start_new(home, source, target, tell)
 
 
 def down(home: Path, *, tell: Tell = lambda _text: None) -> list[str]:
@@ -157,14 +167,14 @@ def _repair(state: LabState, tell: Tell) -> UpResult:
     return UpResult(update_state(state.home, lambda now: now), "repaired", tuple(dead))
 
 
-def _start_new(home: Path, source: ServerKind, tell: Tell) -> UpResult:
+def _start_new(home: Path, source: ServerKind, target: TargetKind, tell: Tell) -> UpResult:
     cache = Cache(default_cache_dir(), report=report_for_terminal())
-    packages = load_packages(package_groups(source))
+    packages = load_packages(package_groups(source, target))
     downloaded = cache.ensure(packages)
     for kind, version in server_versions(source):
         ensure_template(cache, find_program(cache, kind, version))
     prepare_home(home)
-    state = plan_lab(home, cache, source)
+    state = plan_lab(home, cache, source, target)
     save_state(state)
     with _stopped_on_failure(home):
         _start_all(home, state, tell)
@@ -225,6 +235,13 @@ def _start_all(home: Path, state: LabState, tell: Tell) -> None:
         create_target_accounts(server, state.accounts)
         tell("target is ready")
 
+    def landing() -> None:
+        system = target_system(state.target_kind)
+        system.prepare(state)
+        for name in system.service_names:
+            plain(name)
+        system.make(state)
+
     jobs: list[Callable[[], None]] = [
         lambda: plain("jobmanager"),
         lambda: plain("taskmanager"),
@@ -232,6 +249,7 @@ def _start_all(home: Path, state: LabState, tell: Tell) -> None:
         source_servers,
         target,
         lambda: plain("endpoint"),
+        landing,
     ]
     with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="lab-up") as pool:
         futures = [pool.submit(job) for job in jobs]

@@ -23,11 +23,13 @@ class Unpack:
         strip: Prefix that is cut off every member's name; members without it are left out.
         include: Prefixes, after `strip`, of the members that are kept.
         executable: Members, after `strip`, that get the executable bits.
+        inner: A member that is an archive itself, whose members are meant; empty for none.
     """
 
     strip: str
     include: tuple[str, ...]
     executable: tuple[str, ...]
+    inner: str = ""
 
     def target_name(self, member: str) -> str | None:
         """Return the member's path below the package folder, or None when it is left out."""
@@ -96,5 +98,6 @@ def _package(entry: Mapping[str, object]) -> Package:
             strip=cast("str", unpack["strip"]),
             include=tuple(cast("Sequence[str]", unpack["include"])),
             executable=tuple(cast("Sequence[str]", unpack["executable"])),
+            inner=cast("str", unpack.get("inner", "")),
         ),
     )

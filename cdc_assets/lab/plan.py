@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.data_templates import find_program
 from cdc_assets.lab.flink_cluster import FlinkPorts, flink_services, write_configuration
@@ -14,6 +15,7 @@ from cdc_assets.lab.free_ports import HOST, take_ports
 from cdc_assets.lab.mysql_servers import server_service
 from cdc_assets.lab.source_server import ServerKind, SourceServer
 from cdc_assets.lab.state import Account, LabState, Service
+from cdc_assets.lab.target_systems import target_system
 
 # The source servers' versions before and after the upgrade. For MySQL both sides are the one
 # version that the registries hold: the switchover is real, the upgrade is not.
@@ -27,9 +29,9 @@ _FIRST_SERVER_ID = 101
 _PORTS = 11
 
 
-def package_groups(source: ServerKind) -> list[str]:
-    """Return the groups of packages that a lab needs; the target is always MySQL."""
-    return sorted({source, "mysql", "flink"})
+def package_groups(source: ServerKind, target: TargetKind = "mysql") -> list[str]:
+    """Return the groups of packages that a lab needs; a MySQL target is always there."""
+    return sorted({source, "mysql", "flink", *target_system(target).groups})
 
 
 def server_versions(source: ServerKind) -> list[tuple[ServerKind, str]]:
@@ -37,11 +39,13 @@ def server_versions(source: ServerKind) -> list[tuple[ServerKind, str]]:
     return [*((source, version) for version in VERSIONS[source]), ("mysql", TARGET_VERSION)]
 
 
-def plan_lab(home: Path, cache: Cache, source: ServerKind) -> LabState:
+def plan_lab(
+    home: Path, cache: Cache, source: ServerKind, target: TargetKind = "mysql"
+) -> LabState:
     """Decide everything about a new lab; writes only Flink's configuration."""
-    blue_port, green_port, target_port, endpoint, control, rds, *flink = take_ports(
-        cache.root, _PORTS
-    )
+    system = target_system(target)
+    taken = take_ports(cache.root, _PORTS + system.ports)
+    blue_port, green_port, target_port, endpoint, control, rds, *flink = taken[:_PORTS]
     accounts = {role: Account(user=role, password=secrets.token_urlsafe(18)) for role in ROLES}
     admin = accounts["admin"]
 
@@ -77,9 +81,10 @@ def plan_lab(home: Path, cache: Cache, source: ServerKind) -> LabState:
             )
             for each in servers
         ),
-        *flink_services(home, cache, ports),
+        *flink_services(home, cache, ports, system.jars),
         _endpoint(home, endpoint, control, blue_port),
         _rds(home, rds),
+        *system.services(home, cache, taken[_PORTS:], accounts),
     ]
     return LabState(
         home=home,
@@ -90,6 +95,7 @@ def plan_lab(home: Path, cache: Cache, source: ServerKind) -> LabState:
         servers={each.name: each for each in servers},
         accounts=accounts,
         next_server_id=_FIRST_SERVER_ID + len(servers),
+        target_kind=target,
     )
 
 

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING
 from cdc_assets.errors import LabError, ServiceFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     import psutil
 
 # Every process of a lab carries the lab's home in its environment. A process that was started but
 # not yet written to the state file (its parent was killed in between) is found by it.
 HOME_VARIABLE = "CDC_ASSETS_LAB_PROCESS_OF"
-_POLL_SECONDS = 0.1
+# Most processes end, and some services answer, within a few milliseconds.
+_FIRST_POLL_SECONDS, _POLL_SECONDS = 0.005, 0.1
+_EXEC_SECONDS = 5.0
 # A start time read twice may differ by rounding; a pid is not used again within this time.
 _SAME_START_SECONDS = 1.0
 
@@ -84,7 +86,9 @@ def start(
     # The child is detached on purpose: without this, Popen warns when it is garbage-collected.
     process.returncode = 0
     # A child that ended at once is a zombie until `_reap`, and still tells when it was started.
-    return ProcessRecord(process.pid, psutil.Process(process.pid).create_time())
+    child = psutil.Process(process.pid)
+    _wait_for_environment(child)
+    return ProcessRecord(child.pid, child.create_time())
 
 
 def is_running(record: ProcessRecord | None) -> bool:
@@ -106,8 +110,9 @@ def wait_gone(records: Iterable[ProcessRecord], seconds: float) -> list[ProcessR
     """Wait for processes to end; return those that are still alive after the time."""
     alive = [each for each in records if is_running(each)]
     deadline = time.monotonic() + seconds
+    pauses = _pauses()
     while alive and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+        time.sleep(next(pauses))
         alive = [each for each in alive if is_running(each)]
     return alive
 
@@ -176,6 +181,7 @@ def wait_ready(
         ServiceFailed: It died, did not answer in time, or the start was cancelled.
     """
     deadline = time.monotonic() + seconds
+    pauses = _pauses()
     while not check():
         if cancelled():
             raise ServiceFailed(f"{name}: the start was cancelled")
@@ -183,7 +189,7 @@ def wait_ready(
             raise ServiceFailed(f"{name} died while starting: {last_line(log)}", hint=f"See {log}")
         if time.monotonic() > deadline:
             raise ServiceFailed(f"{name} did not answer within {seconds:.0f} s", hint=f"See {log}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(next(pauses))
 
 
 def last_line(log: Path) -> str:
@@ -195,6 +201,30 @@ def last_line(log: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if "error" in line.lower()]
     return (errors or lines or ["empty log"])[-1][:300]
+
+
+def _pauses() -> Iterator[float]:
+    """Return how long to wait between looks: short at first, then longer."""
+    seconds = _FIRST_POLL_SECONDS
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, _POLL_SECONDS)
+
+
+def _wait_for_environment(process: psutil.Process) -> None:
+    """Wait until a new process can be found by its home.
+
+    `Popen` returns in the middle of the child's exec, a moment before the kernel shows its
+    environment.
+    """
+    import psutil
+
+    deadline = time.monotonic() + _EXEC_SECONDS
+    with suppress(psutil.Error, OSError):
+        while not process.environ() and time.monotonic() < deadline:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
+            time.sleep(_FIRST_POLL_SECONDS)
 
 
 def _process(pid: int) -> psutil.Process | None:

@@ -85,12 +85,19 @@ def start_service(
         raise
 
 
-def kill_service(home: Path, name: str, number: int = signal.SIGKILL) -> None:
+def kill_service(home: Path, name: str, number: int | None = None) -> None:
     """Send a signal to a service; after SIGKILL or SIGTERM, wait until it is gone.
+
+    Args:
+        home: The lab.
+        name: The service.
+        number: The signal, SIGKILL without it.
 
     Raises:
         ServiceFailed: It is not running, or is still there after the signal.
     """
+    if number is None:
+        number = signal.SIGKILL  # no default value: Windows has none, and must load this module
     service = require_state(home).service(name)
     record = service.process
     if record is None or not send_signal(record, number):

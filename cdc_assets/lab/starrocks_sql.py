@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
-import duckdb
 import sqlglot
 from mysql_mimic import ResultColumn, ResultSet, Session
 from mysql_mimic.errors import MysqlError
@@ -79,6 +78,8 @@ def answer(store: StarRocksStore, sql: str, database: str | None) -> Any:  # noq
     Raises:
         StoreRefused: What StarRocks would refuse.
     """
+    import duckdb
+
     try:
         parsed = sqlglot.parse_one(sql.strip().rstrip(";"), read="starrocks")
     except SqlglotError as error:

@@ -75,7 +75,7 @@ class StarRocksStore:
     """
 
     def __init__(self, path: Path) -> None:
-        import duckdb  # noqa: PLC0415 - the extra `lab` may be missing
+        import duckdb
 
         self._scratch = tempfile.TemporaryDirectory(prefix="starrocks-")
         settings: dict[str, str | bool | int | float | list[str]] = {

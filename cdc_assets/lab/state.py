@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError
 from cdc_assets.lab.processes import ProcessRecord
 from cdc_assets.lab.source_server import ServerKind, SourceServer
 
-STATE_FORMAT = 1
+STATE_FORMAT = 2
 Phase = Literal["starting", "up", "down"]
 Probe = Literal["mysql", "jobmanager", "taskmanager", "http", "control", "tcp", "none"]
 
@@ -75,6 +76,7 @@ class LabState:
         cache: The cache folder that the lab was started from.
         phase: `starting` until everything is ready, `down` after a stop.
         source_kind: What plays the source.
+        target_kind: What rows land in.
         services: By name.
         servers: The database servers by slot: `blue`, `green`, `target`.
         accounts: By role: `admin`, `app`, `cdc`, `cdc_writer`, `repl`.
@@ -89,6 +91,7 @@ class LabState:
     servers: Mapping[str, SourceServer]
     accounts: Mapping[str, Account]
     next_server_id: int
+    target_kind: TargetKind = "mysql"
 
     def with_phase(self, phase: Phase) -> LabState:
         """Return a copy in another phase."""
@@ -157,6 +160,7 @@ def _state(document: Mapping[str, object]) -> LabState:
         cache=Path(cast("str", document["cache"])),
         phase=cast("Phase", document["phase"]),
         source_kind=cast("ServerKind", document["source_kind"]),
+        target_kind=cast("TargetKind", document["target_kind"]),
         services={name: _service(entry) for name, entry in services.items()},
         servers={name: _server(entry) for name, entry in servers.items()},
         accounts={

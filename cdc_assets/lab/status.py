@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from cdc_assets.lab.home import load_state
 from cdc_assets.lab.mysql_servers import SOURCE_DATABASE, TARGET_DATABASE
 from cdc_assets.lab.processes import is_running
 from cdc_assets.lab.state import LabState, Service
+from cdc_assets.lab.target_systems import target_system
 
 
 class ServiceStatus(TypedDict):
@@ -47,7 +49,16 @@ class Login(TypedDict):
     password: str
 
 
-class Endpoints(TypedDict):
+class TargetEndpoints(TypedDict, total=False):
+    """The way into a target that is not MySQL."""
+
+    target_postgres: Mapping[str, object]
+    target_kafka: Mapping[str, object]
+    target_iceberg: Mapping[str, object]
+    target_starrocks: Mapping[str, object]
+
+
+class Endpoints(TargetEndpoints):
     """Every way into the lab."""
 
     source: DatabaseEndpoint
@@ -85,6 +96,7 @@ def status_of(state: LabState) -> LabStatus:
         "home": str(state.home),
         "services": [_service(each) for each in state.services.values()],
         "endpoints": {
+            **_other_target(state),
             "source": _database(state, "endpoint", SOURCE_DATABASE),
             "blue": _database(state, "blue", SOURCE_DATABASE),
             "green": _database(state, "green", SOURCE_DATABASE),
@@ -99,6 +111,14 @@ def status_of(state: LabState) -> LabStatus:
             for role, account in state.accounts.items()
         },
     }
+
+
+def _other_target(state: LabState) -> TargetEndpoints:
+    """Return the endpoint of a target that is not MySQL, as `target_<kind>`."""
+    kind = state.target_kind
+    if kind == "mysql":
+        return {}
+    return cast("TargetEndpoints", {f"target_{kind}": target_system(kind).endpoint(state)})
 
 
 def _service(service: Service) -> ServiceStatus:

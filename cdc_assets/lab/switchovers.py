@@ -7,15 +7,17 @@ import signal
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import CdcError, LabError, ProofFailed
-from cdc_assets.lab.comparison import compare, repeated_writes
+from cdc_assets.lab.cache import check_platform
+from cdc_assets.lab.comparison import compare
 from cdc_assets.lab.dagster_api import DagsterApi
 from cdc_assets.lab.dagster_services import DAEMON, start_dagster
 from cdc_assets.lab.demo import Story
@@ -23,7 +25,8 @@ from cdc_assets.lab.endpoint_control import EndpointControl
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.source_server import ServerKind
-from cdc_assets.lab.stage import COMPARED, COPIED_TARGETS, STREAMS, Stage, TimeLine, first_green_row
+from cdc_assets.lab.stage import COMPARED, STREAMS, Stage, TimeLine, first_green_row
+from cdc_assets.lab.target_systems import KINDS
 from cdc_assets.lab.workload import Writer, seed, wait_for_order
 
 FAULTS = ("jobmanager", "taskmanager", "dagster-daemon", "connection")
@@ -56,13 +59,21 @@ class Round:
 class Proof:
     """Many switchovers in a row on one lab; each one's new green is made of the last one's blue."""
 
-    def __init__(self, home: Path, source: ServerKind, definitions: Path, story: Story) -> None:
+    def __init__(
+        self,
+        home: Path,
+        source: ServerKind,
+        target: TargetKind,
+        definitions: Path,
+        story: Story,
+    ) -> None:
         self._home = home
         self._source: ServerKind = source
         self._story = story
-        up(home, source, tell=story.tell)
+        up(home, source, target, tell=story.tell)
         self._stage = Stage(home)
-        seed(self._stage.source, self._stage.target, orders=_ORDERS)
+        seed(self._stage.source, orders=_ORDERS)
+        self._stage.landing.create_tables()
         api = DagsterApi(start_dagster(home, definitions))
         keys = [[stream, part] for stream in STREAMS for part in ("snapshot", "stream")]
         api.materialize(keys, tell=_ignore, budget_seconds=300.0)
@@ -89,7 +100,9 @@ class Proof:
             if after == before:
                 raise LabError(f"the endpoint still leads to server_id {before}")
             seen = wait_for_order(
-                stage.target, first_green_row(writer, after), budget_seconds=_ROW_SECONDS
+                stage.landing.has_order_from,
+                first_green_row(writer, after),
+                budget_seconds=_ROW_SECONDS,
             )
             saboteur.join(timeout=120)
             for stream in STREAMS:
@@ -104,8 +117,8 @@ class Proof:
     def _judge(self, number: int, fault: str, seconds: float) -> Round:
         stage = self._stage
         stage.settle(budget_seconds=120.0)
-        found = compare(stage.source, stage.target, COMPARED)
-        _, repeated = repeated_writes(stage.target_admin, tables=COPIED_TARGETS)
+        found = compare(stage.source, stage.landing, COMPARED)
+        _, repeated = stage.landing.repeated_writes() or (0, 0)
         new, self._repeated = repeated - self._repeated, repeated
         return Round(
             number,
@@ -184,18 +197,21 @@ def _turns(source: ServerKind, count: int) -> list[tuple[ServerKind, str]]:
 
 
 def run_rounds(
-    home: Path, count: int, definitions: Path, story: Story, only: ServerKind | None
+    home: Path,
+    wanted: Sequence[tuple[ServerKind, str]],
+    target: TargetKind,
+    definitions: Path,
+    story: Story,
 ) -> list[Round]:
-    """Run the rounds, on one lab per kind of source."""
+    """Run the rounds, each with its source and fault, on one lab per kind of source."""
     rounds: list[Round] = []
-    wanted = [each for each in plan(count) if only is None or only == each[0]]
     proof: Proof | None = None
     last: ServerKind | None = None
     for number, (source, fault) in enumerate(wanted, start=1):
         fresh = source != last
         if fresh:
             down(home)
-            proof = Proof(home, source, definitions, story)
+            proof = Proof(home, source, target, definitions, story)
             last = source
         if proof is None:
             raise LabError("no lab")
@@ -213,17 +229,31 @@ def run_rounds(
 @click.argument("count", type=click.IntRange(1, 200), default=20)
 @click.option("--source", type=click.Choice(["mariadb", "mysql"]), default=None,
               help="Only this source; default half of the rounds on each.")  # fmt: skip
+@click.option(
+    "--target",
+    type=click.Choice(KINDS),
+    default="mysql",
+    show_default=True,
+    help="What rows land in.",
+)
 @click.option("--home", type=click.Path(path_type=Path), default=None, help="The lab's folder.")
 @click.option("--definitions", type=click.Path(path_type=Path), default=Path("definitions.py"),
               show_default=True, help="The Dagster definitions of the two streams.")  # fmt: skip
 def switchovers(
-    count: int, source: ServerKind | None, home: Path | None, definitions: Path
+    *,
+    count: int,
+    source: ServerKind | None,
+    target: TargetKind,
+    home: Path | None,
+    definitions: Path,
 ) -> None:
     """Switch over COUNT times under a writer, half of them with a fault, and count lost rows."""
+    check_platform()
     story = Story()
     folder = home or resolve_home(None).with_name("switchovers")
     try:
-        rounds = run_rounds(folder, count, definitions, story, source)
+        wanted = [each for each in plan(count) if source is None or source == each[0]]
+        rounds = run_rounds(folder, wanted, target, definitions, story)
     finally:
         with suppress(KeyboardInterrupt):
             down(folder)

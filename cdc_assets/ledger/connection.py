@@ -190,7 +190,7 @@ class LedgerDatabase:
     @staticmethod
     def _has_meta(engine: sa.Engine, tables: frozenset[str]) -> bool:
         with engine.connect() as connection:
-            return "meta" in tables and bool(connection.scalar(_count("meta")))
+            return "meta" in tables and _has_rows(connection, "meta")
 
     def _create_on_server(self, engine: sa.Engine) -> None:
         """Create the tables, unless another process did so while the lock was waited for.
@@ -199,10 +199,10 @@ class LedgerDatabase:
         """
         with engine.connect() as connection, _creation_lock(connection, self._timeout):
             present = frozenset(sa.inspect(connection).get_table_names())
-            if "meta" in present and connection.scalar(_count("meta")):
+            if "meta" in present and _has_rows(connection, "meta"):
                 return
             for name in sorted(present & frozenset(schema.metadata.tables)):
-                if connection.scalar(_count(name)):
+                if _has_rows(connection, name):
                     raise self._unreadable(f"table {name} has rows and table meta has none")
             for table in schema.metadata.sorted_tables:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
@@ -283,8 +283,9 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _count(table: str) -> sa.Select[int]:
-    return sa.select(sa.func.count()).select_from(schema.metadata.tables[table])
+def _has_rows(connection: sa.Connection, table: str) -> bool:
+    any_row = sa.select(sa.literal(1)).select_from(schema.metadata.tables[table]).limit(1)
+    return connection.scalar(any_row) is not None
 
 
 def _insert_if_new(

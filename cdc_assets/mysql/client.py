@@ -13,11 +13,13 @@ from cdc_assets.core.row_sql import (
     count_rows,
     describe_tables,
     largest_key,
+    list_tables,
     shapes_of,
     text_of,
 )
+from cdc_assets.core.shards import members_of, union_of
 from cdc_assets.core.source import BinlogFile, BinlogInventory, FileBirth, SourceIdentity
-from cdc_assets.core.stream import ServerIdRange, TableRef
+from cdc_assets.core.stream import ServerIdRange, ShardedTable, TableRef
 from cdc_assets.errors import CdcError, ConfigurationError, SourceError
 from cdc_assets.mysql.births import prepare_statements, read_birth
 from cdc_assets.mysql.session import Login, Session, Tls, open_session
@@ -152,7 +154,14 @@ class MySqlSource:
         return tuple(found[table.label] for table in tables)
 
     def max_key(self, server: Server, table: TableRef, key: Sequence[str]) -> Key | None:
-        """Return the largest primary key, None when the table is empty."""
+        """Return the largest primary key, None when the table is empty.
+
+        Raises:
+            ConfigurationError: The table is sharded: the shards' keys have no common order.
+        """
+        if isinstance(table, ShardedTable):
+            raise ConfigurationError("shards have no largest key", field="tables",
+                                     value=table.label)  # fmt: skip
         with open_session(self._login, server) as session:
             rows = session.rows(largest_key(table.database, table.name, key))
         return tuple(rows[0]) if rows else None
@@ -167,9 +176,13 @@ class MySqlSource:
         bound: Key | None = None,
     ) -> int:
         """Count the rows of a table, only up to the key `bound` (included) where given."""
-        statement = count_rows(table.database, table.name, key, bound)
         with open_session(self._login, server, read_timeout_seconds=timeout_seconds) as session:
-            return int(text_of(session.rows(statement)[0][0]))
+            statements = [count_rows(table.database, table.name, key, bound)]
+            if isinstance(table, ShardedTable):
+                found = describe(session, [table]).get(table.label)
+                shards = members_of(found) if found is not None else ()
+                statements = [count_rows(each.database, each.name) for each in shards]
+            return sum(int(text_of(session.rows(each)[0][0])) for each in statements)
 
     def _readers(self, session: Session) -> int | None:
         # The account's own threads are shown without the PROCESS privilege; with it, real
@@ -184,11 +197,23 @@ class MySqlSource:
 
 
 def describe(session: Session, tables: Sequence[TableRef]) -> Mapping[str, TableShape]:
-    """Return those of the tables that exist, by their label."""
+    """Return those of the tables that exist, by their label; shards as one table."""
+    plain = [table for table in tables if not isinstance(table, ShardedTable)]
+    sharded = [table for table in tables if isinstance(table, ShardedTable)]
+    found = _described(session, [(table.database, table.name) for table in plain])
+    rows = session.rows(list_tables()) if sharded else ()
+    names = sorted((text_of(row[0]), text_of(row[1])) for row in rows)
+    for table in sharded:
+        members = _described(session, [each for each in names if table.matches(*each)])
+        if members:
+            found[table.label] = union_of(table, list(members.values()))
+    return found
+
+
+def _described(session: Session, names: Sequence[tuple[str, str]]) -> dict[str, TableShape]:
     found: dict[str, TableShape] = {}
-    for database in sorted({table.database for table in tables}):
-        names = [table.name for table in tables if table.database == database]
-        statements = describe_tables(database, names)
+    for database in sorted({each for each, _ in names}):
+        statements = describe_tables(database, [name for each, name in names if each == database])
         shapes = shapes_of(database, DescribedRows(*(session.rows(each) for each in statements)))
         found |= {shape.label: shape for shape in shapes.values()}
     return found

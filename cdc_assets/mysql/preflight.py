@@ -25,7 +25,8 @@ from cdc_assets.core.preflight import (
 )
 from cdc_assets.core.preflight_tables import carried_names
 from cdc_assets.core.row_sql import Statement, quote_name, table_name, text_of
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.shards import members_of
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import CdcError, ConfigurationError, SourceDenied, SourceError
 from cdc_assets.mysql.births import prepare_statements, read_birth
 from cdc_assets.mysql.client import MySqlSource, describe
@@ -142,8 +143,13 @@ def _asked(session: Session, facts: ServerFacts, spec: StreamSpec) -> ServerFact
     variables = session.variables()
     is_rds = "/rdsdbbin" in variables.get("basedir", "") or "aurora_version" in variables
     shapes = describe(session, spec.tables)
-    may_select = {label: _may_select(session, shape) for label, shape in shapes.items()}
-    readable = [shapes[label] for label, may in may_select.items() if may]
+    may_select = {
+        label: all(_may_select(session, each) for each in members_of(shape))
+        for label, shape in shapes.items()
+    }
+    readable = [
+        each for label, may in may_select.items() if may for each in members_of(shapes[label])
+    ]
     replicas = session.rows_or_none(session.dialect.show_replicas)
     end = session.rows_or_none(session.dialect.show_end)
     return replace(
@@ -243,24 +249,28 @@ def _looked_through(
         shape = facts.shapes.get(table.label)
         if shape is None or not facts.may_select.get(table.label):
             continue
-        names = [c.name for c in carried_names(spec, table, shape) if c.data_type in _DATES]
-        if not names:
-            continue
-        if shape.rows_estimate > _PROBED_ROWS:
-            unprobed.append(table.label)
-            continue
-        try:
-            found += _zero_dates(source, server, table, names)
-        except SourceError:
-            unprobed.append(table.label)
+        carried = {c.name for c in carried_names(spec, table, shape) if c.data_type in _DATES}
+        for each in members_of(shape):
+            names = [c.name for c in each.columns if c.name in carried]
+            if not names:
+                continue
+            if each.rows_estimate > _PROBED_ROWS:
+                unprobed.append(each.label)
+                continue
+            try:
+                found += _zero_dates(source, server, each, names)
+            except SourceError:
+                unprobed.append(each.label)
     return {"zero_dates": tuple(found), "unprobed": tuple(unprobed)}
 
 
 def _zero_dates(
-    source: MySqlSource, server: Server, table: TableRef, names: Sequence[str]
+    source: MySqlSource, server: Server, table: TableShape, names: Sequence[str]
 ) -> Sequence[str]:
     quoted = [quote_name(name).replace("%", "%%") for name in names]
-    looks = ", ".join(f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0)" for name in quoted)
+    looks = ", ".join(
+        f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0 OR YEAR({name}) = 0)" for name in quoted
+    )
     statement = Statement(f"SELECT {looks} FROM {table_name(table.database, table.name)}")
     with open_session(source.login, server, read_timeout_seconds=_PROBE_SECONDS) as session:
         row = session.rows(statement)[0]

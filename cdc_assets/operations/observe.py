@@ -61,7 +61,8 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
     row = newest(rt)
     if row is None:
         nowhere = ServerView(rt.source.endpoint.host, rt.source.endpoint.port)
-        empty = Observation(rt.name, rt.spec.stateful, None, JobView("UNKNOWN"), None, (), nowhere)
+        stateful = rt.spec.resume_form == "transplant"
+        empty = Observation(rt.name, stateful, None, JobView("UNKNOWN"), None, (), nowhere)
         return Seen(empty, Memory(), None)
     job = rt.engine.job(row.job_id)
     state, positions, problem = _state(rt, row)
@@ -77,7 +78,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
     intent, _ = rt.ledger.intent(rt.name)
     observation = Observation(
         stream=rt.name,
-        stateful=rt.spec.stateful,
+        stateful=rt.spec.resume_form == "transplant",
         incarnation=IncarnationView(
             row.number, row.job_id, row.kind, row.identity, stopped=_stopped(rt, row)
         ),

@@ -12,7 +12,7 @@ from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, ReconciliationRow, StateView
+from cdc_assets.ports import IncarnationRow, MakingTarget, ReconciliationRow, StateView
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,8 @@ def snapshot(
         )
     if row is not None:
         _refuse_live(rt, row)
+    if isinstance(rt.target, MakingTarget):
+        rt.target.make_missing(rt.spec, rt.source.shapes(rt.source.endpoint, rt.spec.tables))
     return _finish(rt, launch(rt, "snapshot", Start(rt.source.endpoint)), report)
 
 

@@ -85,7 +85,7 @@ class BinlogReader:
 
     def checkpointed(self) -> BinlogReader:
         """Return what a checkpoint keeps: the position after the open transaction is not in it."""
-        return replace(self, pending=None)
+        return self if self.pending is None else replace(self, pending=None)
 
     def _ahead(self, server: FakeServer) -> list[Transaction]:
         if self.gtids is not None and server.gtid_purged is not None:

@@ -28,13 +28,23 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ledger.db"
 
 
-@pytest.fixture
-def filled(path: Path) -> Path:
-    """Return a ledger file with a few hundred positions, closed."""
+@pytest.fixture(scope="module")
+def content(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return the bytes of a ledger with a few hundred positions, written once and closed."""
+    path = tmp_path_factory.mktemp("content") / "ledger.db"
     ledger = SqlLedger(str(path))
     ledger.open_incarnation(INCARNATION)
     ledger.record_positions([position_row(number) for number in range(300)])
     ledger.close()
+    assert [item.name for item in path.parent.iterdir()] == ["ledger.db"]
+    return path.read_bytes()
+
+
+@pytest.fixture
+def filled(path: Path, content: bytes) -> Path:
+    """Return a ledger file with a few hundred positions."""
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(content)
     return path
 
 

@@ -257,6 +257,96 @@ TABLE = [
         OPERATOR,
         "state-unreadable",
     ),
+    ('ERROR: invalid byte sequence for encoding "UTF8": 0x00', OPERATOR, "target-schema"),
+    ('ERROR: relation "public.t" does not exist', OPERATOR, "target-schema"),
+    ('ERROR: column "a" of relation "t" does not exist', OPERATOR, "target-schema"),
+    ("ERROR: value too long for type character varying(3)", OPERATOR, "target-schema"),
+    ('ERROR: invalid input syntax for type integer: "abc"', OPERATOR, "target-schema"),
+    ("ERROR: smallint out of range", OPERATOR, "target-schema"),
+    (
+        'ERROR: null value in column "z" of relation "t" violates not-null constraint',
+        OPERATOR,
+        "target-schema",
+    ),
+    (
+        'ERROR: duplicate key value violates unique constraint "t_a_idx"',
+        OPERATOR,
+        "target-schema",
+    ),
+    (
+        "ERROR: there is no unique or exclusion constraint matching the ON CONFLICT specification",
+        OPERATOR,
+        "target-schema",
+    ),
+    ('FATAL: password authentication failed for user "w"', OPERATOR, "auth"),
+    ("ERROR: permission denied for table t", OPERATOR, "auth"),
+    ("ERROR: cannot execute INSERT in a read-only transaction", TRANSIENT, "read-only"),
+    ("ERROR: deadlock detected", TRANSIENT, "target-locked"),
+    (
+        "Connection to 127.0.0.1:5432 refused. Check that the hostname and port are correct",
+        TRANSIENT,
+        "network",
+    ),
+    ("FATAL: the database system is starting up", TRANSIENT, "network"),
+    ("FATAL: terminating connection due to administrator command", TRANSIENT, "network"),
+    (
+        (
+            "org.apache.kafka.common.errors.TopicAuthorizationException: Not authorized to access"
+            " topics: [lab.x]"
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.TransactionalIdAuthorizationException: Transactional Id"
+            " authorization failed."
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.SaslAuthenticationException: Authentication failed:"
+            " Invalid username or password"
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.KafkaException: Unexpected error in InitProducerIdResponse;"
+            " The transaction timeout is larger than the maximum value allowed by the broker (as"
+            " configured by transaction.max.timeout.ms)."
+        ),
+        OPERATOR,
+        "target-denied",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.RecordTooLargeException: The message is 1048720 bytes"
+            " when serialized which is larger than 1048576, which is the value of the"
+            " max.request.size configuration."
+        ),
+        OPERATOR,
+        "target-record",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.TimeoutException: Expiring 5 record(s) for t-0:120001"
+            " ms has passed since batch creation"
+        ),
+        TRANSIENT,
+        "network",
+    ),
+    (
+        (
+            "org.apache.kafka.common.errors.NotEnoughReplicasException: Messages are rejected since"
+            " there are fewer in-sync replicas than required."
+        ),
+        TRANSIENT,
+        "network",
+    ),
 ]
 
 WRAPPERS = [
@@ -319,6 +409,9 @@ def test_what_no_rule_knows_is_unknown_and_not_transient(text: str) -> None:
         ("file_gone", "purged", "SOURCE"),
         ("impossible_pos", "foreign-position", "SOURCE"),
         ("mid_event_pos", "unreadable-binlog", "SOURCE"),
+        ("postgres_nul", "target-schema", "TARGET"),
+        ("postgres_password", "auth", "TARGET"),
+        ("postgres_down", "network", "TARGET"),
     ],
 )
 def test_a_recorded_failure_has_its_kind_and_its_side(file: str, kind: str, side: str) -> None:
@@ -350,6 +443,19 @@ def test_a_server_that_cannot_be_reached_is_not_a_binlog_that_is_off() -> None:
     )
 
     assert classify_failure(text).failure_class == TRANSIENT
+
+
+def test_causes_that_java_printed_beneath_a_suppressed_exception_are_found_there() -> None:
+    text = (RECORDED / "postgres_down.txt").read_text()
+
+    assert innermost_cause(text) == "ConnectException: Connection refused"
+    assert classify_failure(text).failure_class == TRANSIENT
+
+
+def test_a_reference_to_nothing_is_shown_without_its_brackets() -> None:
+    text = "a.Outer: x\n\tat a.b(C)\nCaused by: [CIRCULAR REFERENCE: a.b.Inner: lost]"
+
+    assert innermost_cause(text) == "Inner: lost"
 
 
 def test_a_suppressed_exception_is_not_a_cause() -> None:

@@ -28,7 +28,7 @@ def plan(*shapes: TableShape, ids: str = "5400-5499", **settings: object) -> tup
         ServerIdRange.parse(ids),
         "dw",
     )
-    return plan_readers(replace(spec, **settings), shapes)
+    return plan_readers(replace(spec, **{"readers": "shared", **settings}), shapes)
 
 
 def names(readers: tuple[Reader, ...]) -> list[list[str]]:
@@ -46,6 +46,17 @@ def test_a_hundred_tables_of_one_key_need_one_server_id() -> None:
     readers = plan(*(shape(f"t{number}") for number in range(100)), ids="5400")
     assert len(readers) == 1
     assert str(readers[0].server_ids) == "5400-5400"
+
+
+@pytest.mark.parametrize(
+    ("kind", "tables", "readers"),
+    [("mysql", 8, 8), ("postgres", 8, 8), ("mysql", 9, 1), ("iceberg", 2, 1), ("starrocks", 2, 1)],
+)
+def test_by_itself_a_stream_shares_where_it_costs_nothing(
+    kind: str, tables: int, readers: int
+) -> None:
+    shapes = [shape(f"t{number}") for number in range(tables)]
+    assert len(plan(*shapes, readers="auto", target_kind=kind)) == readers
 
 
 def test_each_table_has_its_own_reader_where_the_stream_says_so() -> None:

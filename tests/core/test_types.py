@@ -88,6 +88,39 @@ def test_a_key_column_is_not_cast(kind: str) -> None:
     assert way.source_type == way.sink_type
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "sink", "expression"),
+    [
+        ("date", "DATE", "STRING", "CAST({} AS STRING)"),
+        ("datetime(6)", "TIMESTAMP(6)", "STRING", "CAST({} AS STRING)"),
+        (
+            "timestamp(3)",
+            "TIMESTAMP_LTZ(3)",
+            "STRING",
+            "CONCAT(CAST(CAST({} AS TIMESTAMP(3)) AS STRING), '+00')",
+        ),
+        ("decimal(65,30)", "STRING", "STRING", "{}"),
+        ("double(20,5)", "DOUBLE", "DOUBLE", "ROUND({}, 5)"),
+        ("double", "DOUBLE", "DOUBLE", "{}"),
+        ("bit(1)", "BOOLEAN", "BOOLEAN", "{}"),
+    ],
+)
+def test_postgresql_reads_moments_as_text(
+    kind: str, source: str, sink: str, expression: str
+) -> None:
+    way = carried("d.t", column(kind), target="postgres")
+    assert (way.source_type, way.sink_type, way.expression) == (source, sink, expression)
+
+
+@pytest.mark.parametrize(
+    ("kind", "flink"),
+    [("date", "DATE"), ("datetime", "TIMESTAMP(3)"), ("datetime(6)", "TIMESTAMP(6)")],
+)
+def test_a_key_of_postgresql_is_not_cast(kind: str, flink: str) -> None:
+    way = carried("d.t", column(kind), is_key=True, target="postgres")
+    assert (way.source_type, way.sink_type, way.expression) == (flink, flink, "{}")
+
+
 def test_bits_are_turned_round() -> None:
     assert "REVERSE" in carried("d.t", column("bit(20)")).expression
 

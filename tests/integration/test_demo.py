@@ -41,7 +41,7 @@ def cli(played: Played, *args: str) -> subprocess.CompletedProcess[str]:
 def counts(stage: Stage) -> list[tuple[str, int, int]]:
     """Return what is lost and doubled, table by table."""
     stage.settle(budget_seconds=90.0)
-    return [(d.table, d.lost, d.doubled) for d in compare(stage.source, stage.target, COMPARED)]
+    return [(d.table, d.lost, d.doubled) for d in compare(stage.source, stage.landing, COMPARED)]
 
 
 NOTHING = [(table, 0, 0) for table in COMPARED]

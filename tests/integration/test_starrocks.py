@@ -9,7 +9,6 @@ what it reads at the stand-in.
 
 from __future__ import annotations
 
-import functools
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,13 +29,8 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.flink.source_sql import SourceAccess
-from cdc_assets.lab import plan, starrocks_server
-from cdc_assets.lab.cache import Cache, default_cache_dir
-from cdc_assets.lab.flink_cluster import flink_services
-from cdc_assets.lab.free_ports import take_ports
-from cdc_assets.lab.home import update_state
-from cdc_assets.lab.lab import down, restart_taskmanager, start_service, up
-from cdc_assets.lab.packages import load_packages
+from cdc_assets.lab import starrocks_server
+from cdc_assets.lab.lab import down, restart_taskmanager, up
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.starrocks_rows import StarRocksRows
 from cdc_assets.lab.workload import Login
@@ -222,24 +216,13 @@ class Place:
 
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Start a lab whose Flink has StarRocks' connector, and the stand-in on it."""
+    """Start a lab with the stand-in."""
     home = tmp_path_factory.mktemp("lab-starrocks")
-    with pytest.MonkeyPatch.context() as patch:
-        cluster = functools.partial(flink_services, connectors=starrocks_server.CONNECTORS)
-        patch.setattr(plan, "flink_services", cluster)
-        try:
-            cache = Cache(default_cache_dir())
-            cache.ensure(load_packages([starrocks_server.PACKAGE_GROUP]))
-            state = up(home, "mariadb").state
-            ports = take_ports(cache.root, starrocks_server.PORTS)
-            starrocks_server.prepare(home, state.accounts)
-            service = starrocks_server.service(home, *ports)
-            update_state(home, lambda now: now.with_service(service))
-            start_service(home, service.name)
-            starrocks_server.create_database(ports[0], state.accounts["cdc_writer"])
-            yield Place(Stage(home), ports[0], ports[1])
-        finally:
-            down(home)
+    try:
+        service = up(home, "mariadb", "starrocks").state.service(starrocks_server.NAME)
+        yield Place(Stage(home), service.port, service.control_port or 0)
+    finally:
+        down(home)
 
 
 def create(source: Login, name: str, group: Group) -> None:

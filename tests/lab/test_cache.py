@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import platform
 import tarfile
 import threading
 import time
@@ -13,9 +14,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from cdc_assets.cli import cli
 from cdc_assets.errors import DownloadFailed, LabError, PlatformUnsupported
-from cdc_assets.lab.cache import Cache, check_platform
+from cdc_assets.lab.cache import CACHE_VARIABLE, Cache, check_platform
 from cdc_assets.lab.locks import file_lock
 from cdc_assets.lab.packages import Package, Unpack
 from cdc_assets.lab.registry_clients import Fetch, Progress
@@ -234,6 +237,36 @@ def test_only_the_named_part_of_an_archive_is_unpacked(tmp_path: Path, kind: str
     assert cache.is_complete(wanted)
 
 
+def test_an_archive_inside_an_archive_is_unpacked_with_its_links(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with tarfile.open(fileobj=inner, mode="w:xz") as target:
+        library = tarfile.TarInfo("lib/libx.so.1.2")
+        library.size = len(CONTENT)
+        target.addfile(library, io.BytesIO(CONTENT))
+        link = tarfile.TarInfo("lib/libx.so.1")
+        link.type, link.linkname = tarfile.SYMTYPE, "libx.so.1.2"
+        target.addfile(link)
+    outer = io.BytesIO()
+    with zipfile.ZipFile(outer, "w") as jar:
+        jar.writestr("META-INF/MANIFEST.MF", b"")
+        jar.writestr("server.txz", inner.getvalue())
+    content = outer.getvalue()
+    unpack = Unpack(strip="", include=("lib/libx.so.1",), executable=(), inner="server.txz")
+    wanted = package(content, unpack=unpack)
+    cache = cache_with(tmp_path, delivering(content))
+    cache.ensure([wanted])
+    for name in ("libx.so.1", "libx.so.1.2"):
+        assert (cache.folder(wanted) / "lib" / name).read_bytes() == CONTENT
+
+
+def test_an_archive_without_the_archive_inside_is_refused(tmp_path: Path) -> None:
+    content = archive_of("zip")
+    unpack = Unpack(strip="", include=("bin/",), executable=(), inner="server.txz")
+    wanted = package(content, unpack=unpack)
+    with pytest.raises(DownloadFailed, match="cannot be unpacked"):
+        cache_with(tmp_path, delivering(content)).ensure([wanted])
+
+
 def test_an_archive_without_its_program_is_refused(tmp_path: Path) -> None:
     content = archive_of("zip")
     unpack = Unpack(strip="top/", include=("bin/",), executable=("bin/other",))
@@ -255,6 +288,19 @@ def test_another_platform_is_refused_in_one_line(system: str, machine: str, libc
     with pytest.raises(PlatformUnsupported) as caught:
         check_platform(system, machine, libc)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("command", [["demo"], ["switchovers", "2"], ["lab", "up"]])
+def test_what_starts_a_lab_says_so_elsewhere_and_does_nothing(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "cache"))
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 2
+    (line,) = result.output.splitlines()
+    assert line.startswith("error: the lab runs on Linux x86-64 only")
+    assert not any(tmp_path.iterdir())
 
 
 def test_linux_with_glibc_on_x86_64_is_accepted() -> None:

@@ -48,7 +48,7 @@ def test_a_folder_without_a_lab_has_no_state(tmp_path: Path) -> None:
         require_state(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", "{}", '{"format": 1}', '{"format": 99}'])
+@pytest.mark.parametrize("text", ["", "not json", "[]", "{}", '{"format": 3}', '{"format": 99}'])
 def test_an_unreadable_state_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
     (tmp_path / "lab.json").write_text(text)
     with pytest.raises(LabError, match=r"lab\.json") as caught:
@@ -60,8 +60,8 @@ def test_a_state_of_another_format_is_refused(lab_state: LabState) -> None:
     save_state(lab_state)
     path = lab_state.home / "lab.json"
     document = json.loads(path.read_text())
-    path.write_text(json.dumps({**document, "format": 2}))
-    with pytest.raises(LabError, match="format 2 is not 1"):
+    path.write_text(json.dumps({**document, "format": 3}))
+    with pytest.raises(LabError, match="format 3 is not 2"):
         load_state(lab_state.home)
 
 

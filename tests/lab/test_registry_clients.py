@@ -101,7 +101,7 @@ def maven_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     root.mkdir()
     handler = functools.partial(QuietHandler, directory=str(root))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         settings = tmp_path / "jgo.conf"
         settings.write_text(

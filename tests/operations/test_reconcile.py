@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.ports import ReconciliationRow
@@ -68,6 +72,27 @@ def test_rows_that_are_written_meanwhile_do_not_disturb() -> None:
 
     seen.lab.clock.after(0.1, write)
     assert verdict(seen).verdict == "InSync"
+
+
+@pytest.mark.parametrize(
+    ("target_kind", "key_type", "said"),
+    [
+        ("mysql", "varchar", "up to key"),
+        ("postgres", "bigint", "up to key"),
+        ("postgres", "varchar", "in the whole table"),
+    ],
+)
+def test_a_key_bounds_the_count_where_both_sides_order_it_alike(
+    target_kind: TargetKind, key_type: str, said: str
+) -> None:
+    """Two kinds of servers order texts differently, so there the whole table is counted."""
+    seen = running()
+    key = Column("id", key_type, key_type, nullable=False)
+    seen.lab.source.define(TableShape("shop", "orders", (key,), ("id",)))
+    seen.runtime = replace(seen.runtime, spec=replace(seen.runtime.spec, target_kind=target_kind))
+    found = verdict(seen)
+    assert (found.verdict, found.source_count) == ("InSync", 6)
+    assert said in found.reason
 
 
 def test_a_stream_that_stands_still_proves_nothing() -> None:

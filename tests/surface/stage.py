@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
@@ -63,8 +64,12 @@ class Stage:
         self.instance = instance
         self.access = FakeAccess(lab)
         self.graph = StreamGraph.build(lab.spec)
-        self.defs = definitions_of([self.access], Surface(), watch_rds=True)
         self.cursors: dict[str, str | None] = {}
+
+    @cached_property
+    def defs(self) -> dg.Definitions:
+        """Definitions of the stream; Dagster takes its time over them, and few tests ask."""
+        return definitions_of([self.access], Surface(), watch_rds=True)
 
     @property
     def resources(self) -> dict[str, FakeAccess]:

@@ -155,6 +155,8 @@ def test_any_byte_of_a_real_file_may_be_wrong(value: int) -> None:
     data = (NO_SNAPSHOT / "_metadata").read_bytes()
 
     for at in range(len(data)):
+        if data[at] == value:
+            continue
         with contextlib.suppress(CheckpointUnreadable):
             parse_metadata(data[:at] + bytes([value]) + data[at + 1 :], NO_SNAPSHOT)
 

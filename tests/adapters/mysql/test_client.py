@@ -5,8 +5,9 @@ import struct
 import pytest
 
 from cdc_assets.core.position import Coordinates
+from cdc_assets.core.shards import members_of
 from cdc_assets.core.source import BinlogFile, FileBirth
-from cdc_assets.core.stream import ServerIdRange, TableRef
+from cdc_assets.core.stream import ServerIdRange, ShardedTable, TableRef
 from cdc_assets.errors import ConfigurationError, SourceDenied, SourceError, SourceUnreachable
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.ports import Server
@@ -258,3 +259,28 @@ def test_an_unknown_table_is_named(server: ScriptedServer) -> None:
     with pytest.raises(ConfigurationError, match=r"shop\.nope"):
         source().shapes(ENDPOINT, [TableRef("shop", "nope")])
     assert server.open == 0
+
+
+SHARDS = ShardedTable("user_db_[0-9]+", "orders", "all_orders")
+
+
+def test_shards_are_found_by_their_pattern_and_described_as_one(server: ScriptedServer) -> None:
+    described(server)
+    server.answers["SELECT TABLE_SCHEMA, TABLE_NAME"] = [
+        ("user_db_2", "orders"), ("user_db_1", b"orders"), ("shop", "orders"), ("user_db_1", "x"),
+    ]  # fmt: skip
+    (shape,) = source().shapes(ENDPOINT, [SHARDS])
+    assert shape.label == "user_db_[0-9]+.orders"
+    assert [each.label for each in members_of(shape)] == ["user_db_1.orders", "user_db_2.orders"]
+    assert shape.primary_key == ("database_name", "table_name", "b", "a")
+    server.answers["SELECT COUNT(*)"] = [(7,)]
+    assert source().count(ENDPOINT, SHARDS, timeout_seconds=1) == 14
+    with pytest.raises(ConfigurationError, match="no largest key"):
+        source().max_key(ENDPOINT, SHARDS, shape.primary_key)
+
+
+def test_a_pattern_that_matches_nothing_is_named(server: ScriptedServer) -> None:
+    server.answers["SELECT TABLE_SCHEMA, TABLE_NAME"] = [("shop", "orders")]
+    with pytest.raises(ConfigurationError, match=r"no such table.*user_db_"):
+        source().shapes(ENDPOINT, [SHARDS])
+    assert source().count(ENDPOINT, SHARDS, timeout_seconds=1) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_assets.lab.comparison import row_writes
+from cdc_assets.lab.repeated_writes import row_writes
 from cdc_assets.lab.switchovers import FAULTS, Round, last_line, plan
 
 INSERT = "use `target`; INSERT INTO `orders`(`id`, `note`) VALUES "

@@ -1,0 +1,213 @@
+"""The component of streams into Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import dagster as dg
+from pydantic import BaseModel, Field, field_validator
+
+from cdc_assets.component import LINK, CdcStreamComponent, text_or_variable
+from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
+from cdc_assets.core.stream import QuerySpec, TargetKind
+from cdc_assets.errors import ConfigurationError
+from cdc_assets.targets.resource import KafkaTargetResource
+
+
+class MySqlToKafkaScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    stream: str = Field(default="shop", description="Name of the stream.")
+    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
+    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
+    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
+    target_bootstrap_servers: str = Field(
+        default="env:CDC_TARGET_BOOTSTRAP_SERVERS", description="Brokers, host:port."
+    )
+
+
+class MySqlToKafkaScaffolder(dg.Scaffolder[MySqlToKafkaScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToKafkaScaffoldParams]:
+        """Return the options."""
+        return MySqlToKafkaScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToKafkaScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToKafkaScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
+    return {
+        "stream": params.stream,
+        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
+        "server_ids": params.server_ids,
+        "source_host": params.source_host,
+        "source_username": "env:CDC_SOURCE_USER",
+        "source_password": "env:CDC_SOURCE_PASSWORD",
+        "target_bootstrap_servers": params.target_bootstrap_servers,
+        "target_create_topics": True,
+        "flink_rest_url": "env:FLINK_REST_URL",
+        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+        "ledger_url": "env:CDC_LEDGER_URL",
+    }
+
+
+def _texts(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:
+    """Return settings as Kafka writes them: Dagster turns a text of digits into a number."""
+    return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in settings.items()}
+
+
+@dg.scaffold_with(MySqlToKafkaScaffolder)
+class MySqlToKafkaComponent(CdcStreamComponent):
+    """A MySQL change stream into compacted Kafka topics, one for each table.
+
+    A table's topic is `database.table` after the prefix, or the name after the colon.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToKafkaComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customers"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_bootstrap_servers: kafka.example:9093
+          target_security_protocol: SASL_SSL
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_create_topics: true
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+          rds_instance: shop-db
+          rds_region: eu-central-1
+        ```
+    """
+
+    target_kind: ClassVar[TargetKind] = "kafka"
+
+    query_columns: dict[str, dict[str, str]] = Field(
+        default_factory=dict,
+        description="Columns of each query's topic, name and Flink type, in the query's order.",
+        examples=[{"orders_by_product": {"product": "STRING", "n": "BIGINT"}}],
+    )
+    query_keys: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Key columns of each query's topic.",
+        examples=[{"orders_by_product": ["product"]}],
+    )
+    target_bootstrap_servers: str = Field(
+        description=f"Brokers, `host:port`, comma separated. {LINK}",
+        examples=["kafka.example:9092"],
+    )
+    target_topic_prefix: str = Field(
+        default="", description="Before each topic's name; part of the asset keys."
+    )
+    target_security_protocol: Protocol = Field(
+        default="PLAINTEXT", description="`PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`."
+    )
+    target_sasl_mechanism: Mechanism = Field(
+        default="PLAIN", description="`PLAIN`, `SCRAM-SHA-256` or `SCRAM-SHA-512`."
+    )
+    target_username: str = Field(default="", description=f"Account, with SASL. {LINK}")
+    target_password: str = Field(
+        default="",
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_ca_file: str = Field(
+        default="", description="PEM file of the certificate authorities, with TLS."
+    )
+    target_client_pem_file: str = Field(
+        default="", description="PEM file with the client's certificate and private key."
+    )
+    target_delivery: Delivery = Field(
+        default="exactly-once",
+        description="`exactly-once` (in transactions, seen with each checkpoint) or "
+        "`at-least-once`.",
+    )
+    target_transaction_timeout_seconds: float = Field(
+        default=DEFAULT_TRANSACTION_SECONDS,
+        description="At most the brokers' transaction.max.timeout.ms, and longer than a recovery.",
+    )
+    target_create_topics: bool = Field(
+        default=False, description="Whether a snapshot makes missing topics, compacted."
+    )
+    target_partitions: int | None = Field(default=None, description="Of new topics.")
+    target_replication_factor: int | None = Field(default=None, description="Of new topics.")
+    target_topic_settings: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="More settings of new topics."
+    )
+    target_producer_properties: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="More properties of Flink's producer."
+    )
+    target_shaded_connector: bool = Field(
+        default=False, description="True where Flink runs flink-sql-connector-kafka."
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return cls._secrets_come_from_the_environment(value) if value else value
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into compacted Kafka topics.",
+            tags=["cdc", "flink", "kafka", "mysql", "rds"],
+        )
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the prefix of the topics."""
+        return self.target_topic_prefix
+
+    def query_specs(self) -> tuple[QuerySpec, ...]:
+        """Return the queries with their declared columns and keys."""
+        for name in (*self.query_columns, *self.query_keys):
+            if name not in self.queries:
+                raise ConfigurationError("no such query", field="query_columns", value=name)
+        return tuple(
+            QuerySpec(
+                name,
+                sql,
+                columns=tuple(self.query_columns.get(name, {}).items()),
+                key=tuple(self.query_keys.get(name, ())),
+            )
+            for name, sql in self.queries.items()
+        )
+
+    def target(self) -> KafkaTargetResource:
+        """Return where rows land."""
+        return KafkaTargetResource(
+            bootstrap_servers=text_or_variable(self.target_bootstrap_servers),
+            topic_prefix=self.target_topic_prefix,
+            security_protocol=self.target_security_protocol,
+            sasl_mechanism=self.target_sasl_mechanism,
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            ca_file=self.target_ca_file or None,
+            client_pem_file=self.target_client_pem_file or None,
+            delivery=self.target_delivery,
+            transaction_timeout_seconds=self.target_transaction_timeout_seconds,
+            create_topics=self.target_create_topics,
+            partitions=self.target_partitions,
+            replication_factor=self.target_replication_factor,
+            topic_settings=_texts(self.target_topic_settings),
+            producer_properties=_texts(self.target_producer_properties),
+            shaded_connector=self.target_shaded_connector,
+        )

@@ -1,0 +1,148 @@
+"""MySqlToPostgresComponent: a stream into PostgreSQL as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import dagster as dg
+from pydantic import BaseModel, Field, field_validator
+
+from cdc_assets.component import CdcStreamComponent, number_or_variable, text_or_variable
+from cdc_assets.core.stream import TargetKind
+from cdc_assets.targets.resource import PostgresTargetResource
+
+_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
+
+
+class MySqlToPostgresScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    stream: str = Field(default="shop", description="Name of the stream.")
+    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
+    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
+    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
+    target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
+    target_database: str = Field(default="warehouse", description="Database of the target.")
+    target_schema: str = Field(default="public", description="Holds the target tables.")
+
+
+class MySqlToPostgresScaffolder(dg.Scaffolder[MySqlToPostgresScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToPostgresScaffoldParams]:
+        """Return the options."""
+        return MySqlToPostgresScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToPostgresScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToPostgresScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToPostgresScaffoldParams) -> Mapping[str, object]:
+    return {
+        "stream": params.stream,
+        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
+        "server_ids": params.server_ids,
+        "source_host": params.source_host,
+        "source_username": "env:CDC_SOURCE_USER",
+        "source_password": "env:CDC_SOURCE_PASSWORD",
+        "target_host": params.target_host,
+        "target_username": "env:CDC_TARGET_USER",
+        "target_password": "env:CDC_TARGET_PASSWORD",
+        "target_database": params.target_database,
+        "target_schema": params.target_schema,
+        "flink_rest_url": "env:FLINK_REST_URL",
+        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+        "ledger_url": "env:CDC_LEDGER_URL",
+    }
+
+
+@dg.scaffold_with(MySqlToPostgresScaffolder)
+class MySqlToPostgresComponent(CdcStreamComponent):
+    """A MySQL change stream into PostgreSQL that survives an RDS blue/green upgrade.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToPostgresComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customer"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_host: dw.example
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_database: warehouse
+          target_schema: shop
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+        ```
+    """
+
+    target_kind: ClassVar[TargetKind] = "postgres"
+
+    target_host: str = Field(description=f"Host name of the target. {_LINK}")
+    target_port: int | str = Field(default=5432, description=f"Its TCP port. {_LINK}")
+    target_username: str = Field(description=f"Role that writes the target tables. {_LINK}")
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_database: str = Field(
+        description=f"Database that holds the schema. {_LINK}", examples=["warehouse"]
+    )
+    target_schema: str = Field(
+        default="public",
+        description="Schema that holds the target tables; part of their asset keys.",
+    )
+    target_tls: Literal["off", "encrypt", "verify"] = Field(
+        default="off", description="How connections to the target are encrypted."
+    )
+    target_ca_file: str = Field(
+        default="",
+        description="File of the certificate authorities for `verify`; Flink's task managers "
+        "read it at the same path. Empty for the system's own.",
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return cls._secrets_come_from_the_environment(value)
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into PostgreSQL that survives a blue/green upgrade.",
+            tags=["cdc", "flink", "mysql", "postgres", "rds"],
+        )
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+        return self.target_schema
+
+    def target(self) -> PostgresTargetResource:
+        """Return where rows land."""
+        return PostgresTargetResource(
+            host=text_or_variable(self.target_host),
+            port=number_or_variable(self.target_port, field="target_port"),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            database=text_or_variable(self.target_database),
+            db_schema=self.target_schema,
+            tls=self.target_tls,
+            ca_file=self.target_ca_file or None,
+        )

@@ -1,0 +1,73 @@
+"""IcebergLanding: the demonstration's target tables in the lab's Iceberg catalog."""
+
+from __future__ import annotations
+
+from cdc_assets.core.iceberg import IcebergCatalog
+from cdc_assets.lab import iceberg_server
+from cdc_assets.lab.iceberg_rows import IcebergRows
+from cdc_assets.lab.landing import Rows
+from cdc_assets.targets.iceberg import IcebergTarget
+from cdc_assets.targets.iceberg_catalog import Foreign, imported
+
+# Name and type of each column, the key first, as the source's tables have them.
+_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
+    "target_table": (("id", "int"), ("customer_name", "string"), ("ctime", "timestamp")),
+    "orders": (
+        ("id", "long"),
+        ("product", "string"),
+        ("quantity", "int"),
+        ("note", "string"),
+        ("price", "decimal(10, 2)"),
+        ("changed_at", "timestamp"),
+    ),
+    "orders_by_product": (("product", "string"), ("order_count", "long"), ("quantity", "int")),
+}
+_SECONDS = 60.0
+
+
+class IcebergLanding:
+    """The lab's Iceberg tables.
+
+    Args:
+        port: Of the lab's REST catalog.
+    """
+
+    title = "Iceberg (REST catalog)"
+
+    def __init__(self, port: int) -> None:
+        self._uri = iceberg_server.catalog_uri(port)
+        self._target = IcebergTarget(IcebergCatalog(uri=self._uri), iceberg_server.NAMESPACE)
+
+    def create_tables(self) -> None:
+        """Make the namespace and the target tables."""
+        catalog: Foreign = imported("pyiceberg.catalog.rest").RestCatalog("lab", uri=self._uri)
+        catalog.create_namespace_if_not_exists(iceberg_server.NAMESPACE)
+        for name, columns in _TABLES.items():
+            catalog.create_table(
+                (iceberg_server.NAMESPACE, name),
+                _schema(columns),
+                properties={"format-version": "2", "write.upsert.enabled": "true"},
+            )
+
+    def rows(self, table: str) -> Rows:
+        """Return a whole table by its key."""
+        return IcebergRows(self._target).rows(table)
+
+    def has_order_from(self, number: int) -> bool:
+        """Return whether an order with this key or a larger one is visible."""
+        rows = self._target.rows("orders", ["id"], timeout_seconds=_SECONDS)
+        return any(isinstance(row[0], int) and row[0] >= number for row in rows)
+
+    def repeated_writes(self) -> tuple[int, int] | None:
+        """Return that nothing tells: a row that came again replaced itself."""
+        return None
+
+
+def _schema(columns: tuple[tuple[str, str], ...]) -> Foreign:
+    schemas: Foreign = imported("pyiceberg.schema")
+    types: Foreign = imported("pyiceberg.types")
+    fields = [
+        types.NestedField(number, name, kind, required=number == 1)
+        for number, (name, kind) in enumerate(columns, start=1)
+    ]
+    return schemas.Schema(*fields, identifier_field_ids=[1])
