@@ -41,6 +41,7 @@ from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
+from tests.integration.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
     KEYS,
@@ -122,7 +123,7 @@ class Lab:
         assert self.target.faults(spec, shapes) == ()
 
 
-@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+@pytest.fixture(scope="session", params=sources_of("mysql"))
 def lake(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[Lab, None, None]:

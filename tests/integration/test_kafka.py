@@ -34,6 +34,7 @@ from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
 from cdc_assets.targets.kafka_client import KafkaClient
 from tests.integration.kafka_lab import KafkaLab, kafka_lab
+from tests.integration.sources import sources_of
 from tests.integration.test_types import GROUPS, STREAM_ROWS_FROM, create, executed, insert
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ DATABASE = "source"
 KILLS = int(os.environ.get("CDC_ASSETS_KILLS", "2"))
 
 
-@pytest.fixture(scope="module", params=["mariadb", "mysql"])
+@pytest.fixture(scope="module", params=sources_of("mariadb"))
 def lab(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Generator[KafkaLab]:

@@ -47,6 +47,7 @@ from cdc_assets.operations.clock import SystemClock
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.postgres import PostgresTarget
 from cdc_assets.targets.postgres_session import PostgresLogin, Tls
+from tests.integration.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
     KEYS,
@@ -204,7 +205,7 @@ def source_rows(source: Login, table: str) -> Sequence[tuple[object, ...]]:
     return executed(source, f"select * from `{table}`")
 
 
-@pytest.fixture(scope="session", params=["mariadb", "mysql"])
+@pytest.fixture(scope="session", params=sources_of("mariadb"))
 def place(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
