@@ -107,5 +107,5 @@ def test_a_silent_stall_is_reported_within_two_ticks(played: Played) -> None:
     for stream in STREAMS:
         stage.wait_closed(stream, before[stream] + 1, budget_seconds=240.0)
     stage.settle(budget_seconds=90.0)
-    found = compare(stage.source, stage.target, COMPARED)
+    found = compare(stage.source, stage.landing, COMPARED)
     assert [(each.lost, each.doubled) for each in found] == [(0, 0)] * len(COMPARED)
