@@ -13,7 +13,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration switchovers bench-fanout screenshots format build lock clean
+.PHONY: demo test check unit integration targets switchovers bench-fanout screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,7 +32,11 @@ unit: $(READY)
 	$(BIN)/python -m pytest -m "not integration" -n logical --maxprocesses 4 --dist worksteal
 
 integration: $(READY)
-	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration tests/contract
+	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 --ignore tests/integration/targets tests/integration tests/contract
+
+# Every other target than MySQL, on real servers.
+targets: $(READY)
+	$(BIN)/python -m pytest -m integration --timeout 900 --durations 10 tests/integration/targets
 
 switchovers: $(READY)
 	$(BIN)/cdc-assets switchovers $(N) --target $(TARGET)

@@ -47,7 +47,7 @@ from cdc_assets.operations.clock import SystemClock
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.postgres import PostgresTarget
 from cdc_assets.targets.postgres_session import PostgresLogin, Tls
-from tests.integration.sources import sources_of
+from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
     KEYS,

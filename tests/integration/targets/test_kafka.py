@@ -33,8 +33,8 @@ from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
 from cdc_assets.targets.kafka_client import KafkaClient
-from tests.integration.kafka_lab import KafkaLab, kafka_lab
-from tests.integration.sources import sources_of
+from tests.integration.targets.kafka_lab import KafkaLab, kafka_lab
+from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import GROUPS, STREAM_ROWS_FROM, create, executed, insert
 
 LOG = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
-from tests.integration.sources import sources_of
+from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
     KEYS,
