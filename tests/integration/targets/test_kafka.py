@@ -39,7 +39,7 @@ from tests.integration.test_types import GROUPS, STREAM_ROWS_FROM, create, execu
 
 LOG = logging.getLogger(__name__)
 DATABASE = "source"
-# More by hand: the numbers in docs/kafka.md are of 20.
+# More by hand, within the limit of one test.
 KILLS = int(os.environ.get("CDC_ASSETS_KILLS", "2"))
 
 
