@@ -289,13 +289,41 @@ def _said(call: Any) -> None:  # noqa: ANN401 - what it returns is not used
         raise ValueError(str(error)) from None
 
 
-class MySqlToMySqlScaffoldParams(BaseModel):
-    """What `dg scaffold defs` asks for; each one is an option of the command."""
+class StreamScaffoldParams(BaseModel):
+    """What `dg scaffold defs` asks for, whatever the target."""
 
     stream: str = Field(default="shop", description="Name of the stream.")
     tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
     server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
     source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
+
+
+def scaffolded(params: StreamScaffoldParams, target: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the attributes of a new `defs.yaml`.
+
+    Args:
+        params: What was asked for.
+        target: The attributes of the target.
+    """
+    return {
+        "stream": params.stream,
+        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
+        "server_ids": params.server_ids,
+        "source_host": params.source_host,
+        "source_username": "env:CDC_SOURCE_USER",
+        "source_password": "env:CDC_SOURCE_PASSWORD",
+        **target,
+        "flink_rest_url": "env:FLINK_REST_URL",
+        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+        "ledger_url": "env:CDC_LEDGER_URL",
+    }
+
+
+class MySqlToMySqlScaffoldParams(StreamScaffoldParams):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
     target_database: str = Field(default="warehouse", description="Holds the target tables.")
 
@@ -315,23 +343,13 @@ class MySqlToMySqlScaffolder(dg.Scaffolder[MySqlToMySqlScaffoldParams]):
 
 
 def _attributes(params: MySqlToMySqlScaffoldParams) -> Mapping[str, object]:
-    return {
-        "stream": params.stream,
-        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
-        "server_ids": params.server_ids,
-        "source_host": params.source_host,
-        "source_username": "env:CDC_SOURCE_USER",
-        "source_password": "env:CDC_SOURCE_PASSWORD",
+    target = {
         "target_host": params.target_host,
         "target_username": "env:CDC_TARGET_USER",
         "target_password": "env:CDC_TARGET_PASSWORD",
         "target_database": params.target_database,
-        "flink_rest_url": "env:FLINK_REST_URL",
-        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
-        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
-        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
-        "ledger_url": "env:CDC_LEDGER_URL",
     }
+    return scaffolded(params, target)
 
 
 @dg.scaffold_with(MySqlToMySqlScaffolder)

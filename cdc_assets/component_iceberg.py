@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import dagster as dg
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from cdc_assets.component import CdcStreamComponent, text_or_variable
+from cdc_assets.component import (
+    LINK,
+    CdcStreamComponent,
+    StreamScaffoldParams,
+    scaffolded,
+    text_or_variable,
+)
 from cdc_assets.core.iceberg import is_secret
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import IcebergTargetResource
 
-_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
-
-class MySqlToIcebergScaffoldParams(BaseModel):
+class MySqlToIcebergScaffoldParams(StreamScaffoldParams):
     """What `dg scaffold defs` asks for; each one is an option of the command."""
 
-    stream: str = Field(default="shop", description="Name of the stream.")
-    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
-    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
-    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
     target_uri: str = Field(default="env:CDC_TARGET_URI", description="Address of the catalog.")
     target_database: str = Field(
         default="warehouse", description="Namespace that holds the target tables."
@@ -44,21 +44,11 @@ class MySqlToIcebergScaffolder(dg.Scaffolder[MySqlToIcebergScaffoldParams]):
 
 
 def _attributes(params: MySqlToIcebergScaffoldParams) -> Mapping[str, object]:
-    return {
-        "stream": params.stream,
-        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
-        "server_ids": params.server_ids,
-        "source_host": params.source_host,
-        "source_username": "env:CDC_SOURCE_USER",
-        "source_password": "env:CDC_SOURCE_PASSWORD",
+    target = {
         "target_uri": params.target_uri,
         "target_database": params.target_database,
-        "flink_rest_url": "env:FLINK_REST_URL",
-        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
-        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
-        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
-        "ledger_url": "env:CDC_LEDGER_URL",
     }
+    return scaffolded(params, target)
 
 
 @dg.scaffold_with(MySqlToIcebergScaffolder)
@@ -94,13 +84,13 @@ class MySqlToIcebergComponent(CdcStreamComponent):
     )
     target_uri: str = Field(
         default="",
-        description=f"Address of the REST catalog. {_LINK}",
+        description=f"Address of the REST catalog. {LINK}",
         examples=["http://lake.example:8181"],
     )
     target_warehouse: str = Field(
         default="",
         description="Folder of a hadoop catalog as a URL; in a REST catalog its warehouse, if "
-        f"any. {_LINK}",
+        f"any. {LINK}",
         examples=["file:///lake"],
     )
     target_database: str = Field(

@@ -6,22 +6,24 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import dagster as dg
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
-from cdc_assets.component import LINK, CdcStreamComponent, text_or_variable
+from cdc_assets.component import (
+    LINK,
+    CdcStreamComponent,
+    StreamScaffoldParams,
+    scaffolded,
+    text_or_variable,
+)
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
 from cdc_assets.core.stream import QuerySpec, TargetKind
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.targets.resource import KafkaTargetResource
 
 
-class MySqlToKafkaScaffoldParams(BaseModel):
+class MySqlToKafkaScaffoldParams(StreamScaffoldParams):
     """What `dg scaffold defs` asks for; each one is an option of the command."""
 
-    stream: str = Field(default="shop", description="Name of the stream.")
-    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
-    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
-    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
     target_bootstrap_servers: str = Field(
         default="env:CDC_TARGET_BOOTSTRAP_SERVERS", description="Brokers, host:port."
     )
@@ -42,21 +44,11 @@ class MySqlToKafkaScaffolder(dg.Scaffolder[MySqlToKafkaScaffoldParams]):
 
 
 def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
-    return {
-        "stream": params.stream,
-        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
-        "server_ids": params.server_ids,
-        "source_host": params.source_host,
-        "source_username": "env:CDC_SOURCE_USER",
-        "source_password": "env:CDC_SOURCE_PASSWORD",
+    target = {
         "target_bootstrap_servers": params.target_bootstrap_servers,
         "target_create_topics": True,
-        "flink_rest_url": "env:FLINK_REST_URL",
-        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
-        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
-        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
-        "ledger_url": "env:CDC_LEDGER_URL",
     }
+    return scaffolded(params, target)
 
 
 def _texts(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:

@@ -6,22 +6,23 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import dagster as dg
-from pydantic import BaseModel, Field, field_validator
+from pydantic import Field, field_validator
 
-from cdc_assets.component import CdcStreamComponent, number_or_variable, text_or_variable
+from cdc_assets.component import (
+    LINK,
+    CdcStreamComponent,
+    StreamScaffoldParams,
+    number_or_variable,
+    scaffolded,
+    text_or_variable,
+)
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import PostgresTargetResource
 
-_LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
-
-class MySqlToPostgresScaffoldParams(BaseModel):
+class MySqlToPostgresScaffoldParams(StreamScaffoldParams):
     """What `dg scaffold defs` asks for; each one is an option of the command."""
 
-    stream: str = Field(default="shop", description="Name of the stream.")
-    tables: str = Field(default="shop.orders", description="Captured tables, comma separated.")
-    server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
-    source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
     target_database: str = Field(default="warehouse", description="Database of the target.")
     target_schema: str = Field(default="public", description="Holds the target tables.")
@@ -42,24 +43,14 @@ class MySqlToPostgresScaffolder(dg.Scaffolder[MySqlToPostgresScaffoldParams]):
 
 
 def _attributes(params: MySqlToPostgresScaffoldParams) -> Mapping[str, object]:
-    return {
-        "stream": params.stream,
-        "tables": [text.strip() for text in params.tables.split(",") if text.strip()],
-        "server_ids": params.server_ids,
-        "source_host": params.source_host,
-        "source_username": "env:CDC_SOURCE_USER",
-        "source_password": "env:CDC_SOURCE_PASSWORD",
+    target = {
         "target_host": params.target_host,
         "target_username": "env:CDC_TARGET_USER",
         "target_password": "env:CDC_TARGET_PASSWORD",
         "target_database": params.target_database,
         "target_schema": params.target_schema,
-        "flink_rest_url": "env:FLINK_REST_URL",
-        "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
-        "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
-        "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
-        "ledger_url": "env:CDC_LEDGER_URL",
     }
+    return scaffolded(params, target)
 
 
 @dg.scaffold_with(MySqlToPostgresScaffolder)
@@ -92,16 +83,16 @@ class MySqlToPostgresComponent(CdcStreamComponent):
 
     target_kind: ClassVar[TargetKind] = "postgres"
 
-    target_host: str = Field(description=f"Host name of the target. {_LINK}")
-    target_port: int | str = Field(default=5432, description=f"Its TCP port. {_LINK}")
-    target_username: str = Field(description=f"Role that writes the target tables. {_LINK}")
+    target_host: str = Field(description=f"Host name of the target. {LINK}")
+    target_port: int | str = Field(default=5432, description=f"Its TCP port. {LINK}")
+    target_username: str = Field(description=f"Role that writes the target tables. {LINK}")
     target_password: str = Field(
         description="Its password, as `env:NAME` only.",
         examples=["env:CDC_TARGET_PASSWORD"],
         repr=False,
     )
     target_database: str = Field(
-        description=f"Database that holds the schema. {_LINK}", examples=["warehouse"]
+        description=f"Database that holds the schema. {LINK}", examples=["warehouse"]
     )
     target_schema: str = Field(
         default="public",
