@@ -9,7 +9,7 @@ import dagster as dg
 from cdc_assets.errors import CdcError
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.look import look_twice, recovery_at_work
-from cdc_assets.operations.reconcile import reconcile
+from cdc_assets.operations.reconcile import TRANSFORMED, reconcile
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.reports import (
     columns_of,
@@ -27,16 +27,17 @@ _BLOCK = 200
 
 
 def build_reconciliation_checks(graph: StreamGraph) -> list[dg.AssetChecksDefinition]:
-    """Return the checks `row_count` of every copied target table.
+    """Return the checks `row_count` of every target table.
 
     Drifted fails the check as an error. Inconclusive, for example because rows move, is a
-    warning: it proves nothing in either direction.
+    warning: it proves nothing in either direction. A table that a query fills is always
+    inconclusive: its rows are not the source's.
 
     Args:
         graph: The stream's assets.
     """
-    copies = graph.copies
-    blocks = [copies[at : at + _BLOCK] for at in range(0, len(copies), _BLOCK)]
+    targets = graph.targets
+    blocks = [targets[at : at + _BLOCK] for at in range(0, len(targets), _BLOCK)]
     return [_row_counts(graph, block, index) for index, block in enumerate(blocks)]
 
 
@@ -80,8 +81,10 @@ def _count(
     columns: Mapping[str, dg.MetadataValue],
 ) -> dg.AssetCheckResult:
     rt = connection.runtime
+    if target.table is None:
+        return _unproved(target, f"{TRANSFORMED} a query fills {target.name}")
     row = newest(rt)
-    if row is None or target.table is None:
+    if row is None:
         return _unproved(target, "not deployed: materialize the snapshot, then the stream")
     if row.kind == "drain":
         return _unproved(target, f"incarnation {row.number} drains old blue; look again after it")

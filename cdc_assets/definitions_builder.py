@@ -73,6 +73,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     flink: FlinkResource,
     ledger: LedgerResource,
     rds: RdsResource | None = None,
+    lookup: TargetResource | None = None,
     policy: Policy | None = None,
     budgets: Budgets | None = None,
     translator: CdcTranslator | None = None,
@@ -98,6 +99,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         flink: Which cluster runs the jobs.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
+        lookup: The database of the streams' lookup tables, as a MySQL or PostgreSQL target.
         policy: What automation may do.
         budgets: How long each wait may last.
         translator: Changes names and looks of assets.
@@ -152,6 +154,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             flink=flink,
             ledger=ledger,
             rds=rds,
+            lookup=lookup,
             shares_account=sum(own is other for other in sources) > 1,
             policy=policy or Policy(),
             budgets=budgets or Budgets(),

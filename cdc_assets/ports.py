@@ -17,6 +17,7 @@ from cdc_assets.core.observation import (
 )
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.row_sql import Statement
 from cdc_assets.core.source import FileBirth, SourceIdentity
 from cdc_assets.core.stream import IncarnationKind, ServerIdRange, StreamSpec, TableRef
 from cdc_assets.core.table_versions import TableVersion
@@ -112,8 +113,18 @@ class Source(Protocol):
         timeout_seconds: float,
         key: Sequence[str] = (),
         bound: Key | None = None,
+        where: Statement | None = None,
     ) -> int:
-        """Count the rows of a table, only up to the key `bound` (included) where one is given."""
+        """Count the rows of a table.
+
+        Args:
+            server: Where.
+            table: Which.
+            timeout_seconds: For the answer.
+            key: Its primary key.
+            bound: Only rows up to this key (included).
+            where: Only rows that meet this condition.
+        """
         ...
 
 

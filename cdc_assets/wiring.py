@@ -11,10 +11,11 @@ from typing import Any, Protocol
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
+from cdc_assets.flink.lookup_sql import LookupTables
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.flink.sink_iceberg import IcebergSink
@@ -29,7 +30,7 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import JudgedTarget, Server
+from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
@@ -116,6 +117,7 @@ class StreamWiring:
         flink: Which cluster runs the job.
         ledger: Which database remembers.
         rds: RDS, None where no blue/green switchover can happen.
+        lookup: Where lookup tables are, None without any.
         shares_account: Whether another stream reads with the same account.
         policy: What automation may do.
         budgets: How long each wait may last.
@@ -127,6 +129,7 @@ class StreamWiring:
     flink: FlinkResource
     ledger: LedgerResource
     rds: RdsResource | None = None
+    lookup: TargetResource | None = None
     shares_account: bool = False
     policy: Policy = field(default_factory=Policy)
     budgets: Budgets = field(default_factory=Budgets)
@@ -134,7 +137,7 @@ class StreamWiring:
 
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
         """Return the connected stream; nothing is opened before the first use."""
-        given = (self.source, self.target, self.flink, self.ledger, self.rds)
+        given = (self.source, self.target, self.flink, self.ledger, self.rds, self.lookup)
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
@@ -148,15 +151,22 @@ class StreamWiring:
         if self.shares_account:
             source = with_values(source, shared_account=True)
         clock = SystemClock()
+        lookup = _patient(resolved(self.lookup), patience_seconds) if self.lookup else None
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
         engine = FlinkEngine(
             client=flink.get_client(),
-            gateway=flink.get_gateway(secrets=(source.password, *target.secret_values())),
+            gateway=flink.get_gateway(
+                secrets=(
+                    source.password,
+                    *target.secret_values(),
+                    *(lookup.secret_values() if lookup else ()),
+                )
+            ),
             folders=flink.get_folders(),
             source=reader,
             target=writer,
-            render=StreamRenderer(_readers(source), sink_of(target)),
+            render=StreamRenderer(_readers(source), sink_of(target), _lookups(lookup)),
             clock=clock,
         )
         # The database's real name follows the environment; the asset keys do not.
@@ -176,7 +186,7 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone)
+        checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine)
         return StreamConnection(runtime, checks, flink.rest_url)
 
 
@@ -189,6 +199,7 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
+    engine: FlinkEngine
 
     def __call__(self) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
@@ -209,6 +220,9 @@ class _Preflight:
         found = [*judge(facts), *silent]
         if not isinstance(target, MySqlTarget):
             found.extend(target.faults(self.spec, facts.source.shapes))
+        if not any(fault.severity == "error" for fault in found):
+            # Flink is asked about SQL that can be written, so last.
+            found.extend(self.engine.faults(Launch("0" * 32, "", self.spec, self.source.endpoint)))
         return found
 
     def _green(self) -> tuple[Server | None, str | None]:
@@ -231,6 +245,17 @@ def _patient(resource: R, seconds: float | None) -> R:
 
 def _readers(source: MySqlResource) -> SourceAccess:
     return SourceAccess(source.username, source.password, source.time_zone, tls=source.tls != "off")
+
+
+def _lookups(lookup: TargetResource | None) -> LookupTables | None:
+    """Return where lookup tables are: a database that Flink reaches over JDBC."""
+    if lookup is None:
+        return None
+    if lookup.kind not in JDBC_KINDS:
+        raise ConfigurationError(
+            "a lookup table is in MySQL, MariaDB or PostgreSQL", field="lookup", value=lookup.kind
+        )
+    return LookupTables(sink_of(lookup), lookup.get_client().shapes)
 
 
 def sink_of(target: TargetResource) -> Sink:

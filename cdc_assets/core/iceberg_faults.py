@@ -165,6 +165,7 @@ def _columns(found: IcebergTable, each: TableColumns) -> Iterator[Fault]:
                 _column_fix(alter, way, other.name, other.column_type),
             )
     written = _lower(way.column.name for way in each.columns)
+    written += _lower(name for name, _ in each.transform.computed)
     for other in shape.columns:
         if other.name.lower() not in written and not other.nullable:
             yield Fault(

@@ -17,6 +17,7 @@ from cdc_assets.core.postgres_types import misfit, target_column, target_type
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import carried_names
 from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.transform_check import written_names
 
 # Columns that the server computes are described since this version.
 OLDEST_VERSION = 120000
@@ -213,7 +214,7 @@ def _copy(
         yield _no_table(facts, name, f"{statement};")
         return
     yield from _table(facts, found)
-    yield from _pair(found, source, writable)
+    yield from _pair(found, source, writable, written_names(spec, table))
 
 
 def _no_table(facts: PostgresFacts, name: str, statement: str) -> Fault:
@@ -290,7 +291,9 @@ def _table(facts: PostgresFacts, found: PostgresTable) -> Iterator[Fault]:
         )  # fmt: skip
 
 
-def _pair(found: PostgresTable, source: TableShape, columns: list[Column]) -> Iterator[Fault]:
+def _pair(
+    found: PostgresTable, source: TableShape, columns: list[Column], computed: set[str]
+) -> Iterator[Fault]:
     shape, alter = found.shape, f"ALTER TABLE {_path(found.shape)}"
     for column in columns:
         other = shape.column(column.name)
@@ -316,7 +319,7 @@ def _pair(found: PostgresTable, source: TableShape, columns: list[Column]) -> It
             f"primary key ({', '.join(source.primary_key)})",
             f"{drop}{alter} ADD PRIMARY KEY ({keys});",
         )
-    written = {column.name.lower() for column in columns}
+    written = {column.name.lower() for column in columns} | computed
     for name in found.must_write:
         if name.lower() not in written:
             yield Fault(

@@ -22,6 +22,7 @@ from cdc_assets.core.starrocks import (
     starrocks_type,
 )
 from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.transform_check import written_names
 from cdc_assets.core.types import TEXT_BYTES, MySqlType, carried
 from cdc_assets.errors import UnsupportedType
 
@@ -242,7 +243,7 @@ def _pair(
             f"primary key ({', '.join(source.primary_key)})",
             "Make the table anew: StarRocks cannot change a primary key",
         )
-    known = {column.name.lower() for column in columns}
+    known = {column.name.lower() for column in columns} | written_names(spec, table)
     for other in target.columns:
         if other.name.lower() not in known and not other.nullable:
             yield Fault(

@@ -20,6 +20,7 @@ from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.shards import ShardedShape
 from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.transform_check import transform_faults, written_names
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column
 from cdc_assets.errors import ConfigurationError, UnsupportedType
@@ -35,9 +36,8 @@ def judge(facts: PreflightFacts) -> tuple[Fault, ...]:
 
 def carried_names(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple[Column, ...]:
     """Return the columns of a captured table without the excluded ones."""
-    excluded = {name.lower() for name in spec.exclude_columns}
     return tuple(
-        column for column in shape.columns if f"{table.alias}.{column.name}".lower() not in excluded
+        column for column in shape.columns if not spec.leaves_out(table, shape, column.name)
     )
 
 
@@ -53,6 +53,7 @@ def _faults(facts: PreflightFacts) -> Iterator[Fault]:
                 yield replace(fault, field=f"green.{fault.field}")
     yield from judge_group(facts)
     yield from _excluded(facts)
+    yield from transform_faults(facts.spec, facts.source.shapes)
     if facts.target is not None:
         yield from _target(facts, facts.target)
 
@@ -266,7 +267,7 @@ def _pair(
             f"{alter} {drop}ADD PRIMARY KEY ({keys});",
         )
     yield from _collations(source, target)
-    carried_lower = {column.name.lower() for column in columns}
+    carried_lower = {column.name.lower() for column in columns} | written_names(spec, table)
     for other in target.columns:
         if other.name.lower() not in carried_lower and not other.nullable and not other.generated:
             yield Fault(

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.shards import METADATA_COLUMNS, ShardedShape
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.transform import Transform
 from cdc_assets.core.types import Carried, carried, is_integer_key
 from cdc_assets.errors import ConfigurationError
 
@@ -44,6 +45,8 @@ class TableColumns:
         key: Names of the primary key's columns, in key order.
         metadata: Names of the columns that no source table has: the reader itself says which
             shard a row is from.
+        only_read: Columns that are not copied, for the expressions of a transform.
+        transform: What is done to its rows.
     """
 
     table: TableRef
@@ -51,6 +54,13 @@ class TableColumns:
     columns: tuple[Carried, ...]
     key: tuple[str, ...]
     metadata: tuple[str, ...] = ()
+    only_read: tuple[Carried, ...] = ()
+    transform: Transform = field(default_factory=lambda: Transform("-"))
+
+    @property
+    def known(self) -> tuple[Carried, ...]:
+        """Return every column that is read."""
+        return (*self.columns, *self.only_read)
 
     @property
     def source_key(self) -> tuple[str, ...]:
@@ -62,7 +72,7 @@ class TableColumns:
         """Return name and Flink type of each column that is read from a source table."""
         return {
             way.column.name: way.source_type
-            for way in self.columns
+            for way in self.known
             if way.column.name not in self.metadata
         }
 
@@ -73,7 +83,7 @@ class TableColumns:
 
     def source_type(self, name: str) -> str | None:
         """Return the Flink type of a column, None where the table has no such column."""
-        return next((way.source_type for way in self.columns if way.column.name == name), None)
+        return next((way.source_type for way in self.known if way.column.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -165,20 +175,23 @@ def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) 
             raise ConfigurationError(f"the shards are not one table: {reason}",
                                      field=f"{table.label}.{name}")  # fmt: skip
     key = key_of(shape)
-    excluded = {name.lower() for name in spec.exclude_columns}
+    transform = spec.transform_of(table)
+    needed = transform.reads([column.name for column in shape.columns])
     columns: list[Carried] = []
+    only_read: list[Carried] = []
     for column in shape.columns:
-        if f"{table.alias}.{column.name}".lower() in excluded:
-            if column.name in key:
-                raise ConfigurationError(
-                    "part of the primary key, so it cannot be left out",
-                    field=f"{spec.name}.exclude_columns",
-                    value=f"{table.alias}.{column.name}",
-                )
+        is_key, left_out = column.name in key, spec.leaves_out(table, shape, column.name)
+        if left_out and is_key:
+            raise ConfigurationError(
+                "part of the primary key, so it cannot be left out",
+                field=f"{spec.name}.exclude_columns",
+                value=f"{table.alias}.{column.name}",
+            )
+        if left_out and column.name not in needed:
             continue
-        is_key = column.name in key
-        columns.append(carried(shape.label, column, is_key=is_key, target=spec.target_kind))
-    return TableColumns(table, shape, tuple(columns), key, metadata)
+        way = carried(shape.label, column, is_key=is_key, target=spec.target_kind)
+        (only_read if left_out else columns).append(way)
+    return TableColumns(table, shape, tuple(columns), key, metadata, tuple(only_read), transform)
 
 
 def key_of(shape: TableShape) -> tuple[str, ...]:
@@ -209,7 +222,11 @@ def own_value(way: Carried, read_as: str, quoted: str) -> str:
 
 
 def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool:
-    if spec.target_kind == "kafka" and any(has_table_field(each) for each in (one, other)):
+    if spec.target_kind == "kafka" and any(
+        # Rows of other tables must get through to the writer, which drops them.
+        has_table_field(each) or each.transform.changes_rows
+        for each in (one, other)
+    ):
         return False
     return (
         not (one.metadata or other.metadata)

@@ -64,9 +64,15 @@ def table_name(database: str, name: str) -> str:
 
 
 def count_rows(
-    database: str, name: str, key: Sequence[str] = (), bound: Sequence[object] | None = None
+    database: str,
+    name: str,
+    key: Sequence[str] = (),
+    bound: Sequence[object] | None = None,
+    where: Statement | None = None,
 ) -> Statement:
     """Count a table's rows, up to the key `bound` (included) where one is given.
+
+    Where a condition is given, only rows that meet it are counted.
 
     A row-value comparison `(a, b) <= (x, y)` says the same, but the optimizer of MySQL
     and MariaDB reads no index range from it; the spelled-out form it does.
@@ -77,7 +83,7 @@ def count_rows(
     """
     text = f"SELECT COUNT(*) FROM {table_name(database, name)}"
     if bound is None or not key:
-        return Statement(text)
+        return Statement(f"{text} WHERE {where.text}", where.values) if where else Statement(text)
     if len(key) != len(bound):
         raise ConfigurationError(
             f"{len(bound)} values for {len(key)} key columns", field=f"{database}.{name}"
@@ -90,6 +96,8 @@ def count_rows(
         else:
             condition = f"({left} < %s OR ({left} = %s AND {condition}))"
             values = (value, value, *values)
+    if where is not None:
+        condition, values = f"{condition} AND ({where.text})", (*values, *where.values)
     return Statement(f"{text} WHERE {condition}", values)
 
 

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.transform import Transform, doubled
 from cdc_assets.errors import ConfigurationError
 
 ResumeForm = Literal["specific-offset", "transplant"]
@@ -271,6 +273,8 @@ class StreamSpec:
             for a few tables into a database over JDBC.
         parallelism: Of the Flink job, and subtasks of each reader.
         exclude_columns: `table.column` names that are not carried.
+        transforms: What is done to the rows of copied tables on their way.
+        lookup_cache_seconds: How long a row of a lookup table is remembered, 0 for not at all.
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
         flush_interval_seconds: How long the JDBC writer may hold rows back.
@@ -285,6 +289,8 @@ class StreamSpec:
     readers: ReaderSharing = "auto"
     parallelism: int = 1
     exclude_columns: tuple[str, ...] = ()
+    transforms: tuple[Transform, ...] = ()
+    lookup_cache_seconds: float = 0.0
     source_only: tuple[str, ...] = ()
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0
@@ -314,6 +320,7 @@ class StreamSpec:
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
             )
         self._refuse_small_range()
+        self._refuse_transforms()
 
     def _refuse_doubles(self, what: str, names: list[str]) -> None:
         double = sorted({name for name in names if names.count(name) > 1})
@@ -335,6 +342,61 @@ class StreamSpec:
                     value=query.target_name,
                     hint="Give QuerySpec 'columns' and 'key'",
                 )
+
+    def _refuse_transforms(self) -> None:
+        """Refuse transforms of tables that are not copied, and two of one table."""
+        copied = {table.alias for table in self.copied}
+        for each in self.transforms:
+            if each.table not in copied:
+                raise ConfigurationError(
+                    "not among the copied tables", field=f"{self.name}.transforms", value=each.table
+                )
+        for name in doubled(self.transforms):
+            raise ConfigurationError("named twice", field=f"{self.name}.transforms", value=name)
+        if self.lookup_cache_seconds < 0:
+            raise ConfigurationError(
+                "must not be negative",
+                field=f"{self.name}.lookup_cache_seconds",
+                value=self.lookup_cache_seconds,
+            )
+
+    def transform_of(self, table: TableRef) -> Transform:
+        """Return what is done to the rows of a table; one that does nothing where none is given."""
+        found = (each for each in self.transforms if each.table == table.alias)
+        return next(found, Transform(table.alias))
+
+    def leaves_out(self, table: TableRef, shape: TableShape, column: str) -> bool:
+        """Return whether a column of a captured table is not copied."""
+        excluded = {name.lower() for name in self.exclude_columns}
+        if f"{table.alias}.{column}".lower() in excluded:
+            return True
+        return column not in shape.primary_key and self.transform_of(table).leaves_out(column)
+
+    def is_filtered(self, target_name: str) -> bool:
+        """Return whether rows can leave a target table without being deleted at the source.
+
+        Below a condition on columns outside the key Flink keeps both halves of an update, and
+        the first one alone says that a row does not meet the condition any more.
+        """
+        filtered = {each.table for each in self.transforms if each.filter}
+        return any(
+            table.target_name == target_name and table.alias in filtered for table in self.copied
+        )
+
+    @property
+    def materializes(self) -> bool:
+        """Return whether Flink keeps the last row of each key, to turn such halves into deletes.
+
+        Iceberg's upsert leaves out the first half of every update, also where it stands alone.
+        """
+        filters = any(each.filter for each in self.transforms)
+        return self.target_kind == "iceberg" and bool(filters or self.queries)
+
+    @property
+    def lookup_tables(self) -> tuple[str, ...]:
+        """Return the names of all lookup tables."""
+        found = (lookup.table for each in self.transforms for lookup in each.lookups)
+        return tuple(dict.fromkeys(found))
 
     def target_label(self, name: str) -> str:
         """Return a target table's full name: `database.table`, or the topic."""

@@ -13,11 +13,20 @@ from cdc_assets.core.failure_text import classify_failure
 from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
 from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
+from cdc_assets.core.preflight import Fault
 from cdc_assets.core.stream import trigger_id_of
-from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
+from cdc_assets.errors import (
+    CdcError,
+    ConfigurationError,
+    EngineRejected,
+    EngineUnreachable,
+    JobExists,
+    SavepointFailed,
+)
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.render import RenderedStream
+from cdc_assets.flink.sql_check import check_sql
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
 from cdc_assets.flink.transplant import transplant
@@ -108,6 +117,46 @@ class FlinkEngine:
     def rendered(self, launch: Launch) -> str:
         """Return the SQL with secrets left out."""
         return self._rendered(launch).redacted
+
+    def faults(self, launch: Launch) -> tuple[Fault, ...]:
+        """Return what Flink does not understand in what people wrote; no job is started.
+
+        A stream of plain copies has nothing of that kind, so Flink is not asked.
+        """
+        spec = launch.spec
+        if not (spec.queries or any(each.changes_rows for each in spec.transforms)):
+            return ()
+        try:
+            shapes = self._source.shapes(launch.server, spec.tables)
+            targets = self._targets_now(launch)
+            if targets is None:
+                return (
+                    Fault(
+                        f"{spec.name}.plan",
+                        "target tables that do not exist yet",
+                        "tables that Flink can plan the queries and transforms for",
+                        "Make the target tables, then look again",
+                        "warning",
+                    ),
+                )
+            rendered = self._render(launch, shapes, targets)
+        except ConfigurationError as error:
+            field = error.field or spec.name
+            found = error.message.removeprefix(f"{field}: ")
+            return (Fault(field, found, "a stream that can be written as SQL", error.hint),)
+        except CdcError as error:
+            return (Fault(spec.name, error.message, "an answer", error.hint),)
+        return check_sql(self._gateway, spec.name, rendered)
+
+    def _targets_now(self, launch: Launch) -> Sequence[TableShape] | None:
+        """Return the target tables, None where some are made with the first launch only."""
+        try:
+            return self._target.shapes(launch.spec.target_names)
+        except ConfigurationError:
+            if launch.spec.target_kind != "kafka":
+                return None
+            # A topic has no columns, so it is known before it exists.
+            return tuple(TableShape("", name, (), ()) for name in launch.spec.target_names)
 
     def _rendered(self, launch: Launch) -> RenderedStream:
         shapes = self._source.shapes(launch.server, launch.spec.tables)

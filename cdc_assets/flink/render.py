@@ -12,12 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.readers import TABLE_FIELD, TableColumns, key_of, plan_readers
+from cdc_assets.core.readers import TABLE_FIELD, key_of, plan_readers
 from cdc_assets.core.stream import QuerySpec, StreamSpec
+from cdc_assets.core.transform_check import require_sound
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
+from cdc_assets.flink.copy_sql import (
+    SINK_PREFIX,
+    Copy,
+    Probe,
+    computed_columns,
+    copy_sink,
+)
+from cdc_assets.flink.lookup_sql import LookupTables, lookup_joins
 from cdc_assets.flink.quoting import quote_identifier, quote_text
-from cdc_assets.flink.sinks import JOB_ID, Sink, WholeTableSink
+from cdc_assets.flink.sinks import JOB_ID, Sink
 from cdc_assets.flink.source_sql import SourceAccess, create_table, reader_sql
 from cdc_assets.ports import Launch
 
@@ -28,8 +37,8 @@ _TABLE_MARK = (TABLE_FIELD, "STRING NOT NULL")
 # Rows of other tables have NULL there. Elsewhere a sink's column must not be NULL only in
 # the key, and no key of a captured table is.
 _DROP_OTHERS = {"table.exec.sink.not-null-enforcer": "DROP"}
-# A sink and a captured table may have one name, and both are tables of one Flink session.
-_SINK_PREFIX = "target."
+# What is not code in a query: texts, quoted names and comments.
+_NO_CODE = re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`|--[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,12 +50,14 @@ class RenderedStream:
         statement: The statement that starts the job.
         config: Session configuration.
         redacted: All of it for people, without secrets.
+        probes: What people wrote of it, each text in a query of its own.
     """
 
     ddl: tuple[str, ...] = field(repr=False)
     statement: str
     config: Mapping[str, str]
     redacted: str
+    probes: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class StreamRenderer:
 
     source: SourceAccess
     sink: Sink
+    lookups: LookupTables | None = None
 
     def __call__(
         self, launch: Launch, shapes: Sequence[TableShape], target_shapes: Sequence[TableShape]
@@ -65,7 +77,14 @@ class StreamRenderer:
             ConfigurationError: A table, a column or a name does not fit.
             UnsupportedType: A column cannot be carried.
         """
-        return render_stream(launch, shapes, target_shapes, source=self.source, sink=self.sink)
+        return render_stream(
+            launch,
+            shapes,
+            target_shapes,
+            source=self.source,
+            sink=self.sink,
+            lookups=self.lookups,
+        )
 
 
 def render_stream(
@@ -75,6 +94,7 @@ def render_stream(
     *,
     source: SourceAccess,
     sink: Sink,
+    lookups: LookupTables | None = None,
 ) -> RenderedStream:
     """Return the SQL of a launch.
 
@@ -84,15 +104,18 @@ def render_stream(
         target_shapes: The target tables.
         source: Account of the readers.
         sink: Where rows go.
+        lookups: Where lookup tables are.
 
     Raises:
         ConfigurationError: A table, a column or a name does not fit.
         UnsupportedType: A column cannot be carried.
     """
     spec = launch.spec
+    require_sound(spec, shapes)
+    looked_up = _lookup_shapes(spec, lookups)
     sinks = {shape.name: shape for shape in target_shapes}
     ddl: list[str] = []
-    copies: dict[str, str] = {}
+    copies: dict[str, Copy] = {}
     readers = plan_readers(spec, shapes)
     # What reads these tables is their copies only: queries have readers of their own.
     marked = not sink.has_columns and any(reader.is_shared for reader in readers)
@@ -102,17 +125,30 @@ def render_stream(
         for each in reader.tables:
             if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
-                pairs = [(_sink_column(sink, shape, way), way) for way in each.columns]
-                more = (_TABLE_MARK,) if is_marked else ()
-                ddl.append(_copy_sink(launch, shape, pairs, each.key, sink, more=more))
-                copies[each.table.alias] = _copy_insert(each, pairs, more)
+                copy = Copy(
+                    each,
+                    pairs=tuple((_sink_column(sink, shape, way), way) for way in each.columns),
+                    computed=computed_columns(sink, shape, each),
+                    more=(_TABLE_MARK,) if is_marked else (),
+                    lookups=lookup_joins(spec, each, lookups.sink, looked_up) if lookups else (),
+                )
+                ddl.extend(lookup.ddl for lookup in copy.lookups)
+                ddl.append(copy_sink(sink, shape, copy, _options(launch, shape.name, sink)))
+                copies[each.table.alias] = copy
     # In the order of the tables, whatever readers they share.
-    inserts = [copies[table.alias] for table in spec.copied]
+    inserts = [copies[table.alias].insert for table in spec.copied]
+    probes = [probe for table in spec.copied for probe in copies[table.alias].probes]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
-        ddl.append(_query_sink(launch, shape, query, sink))
-        inserts.append(_query_insert(shape, query.sql))
-    clash = {table.alias for table in spec.tables} & {f"{_SINK_PREFIX}{name}" for name in sinks}
+        columns, sql = _query_columns(shape, query, sink), _query_text(shape, query.sql)
+        key = key_of(shape) if sink.has_columns else query.key
+        options = _options(launch, shape.name, sink)
+        ddl.append(create_table(f"{SINK_PREFIX}{shape.name}", columns, key, options))
+        inserts.append(f"INSERT INTO {quote_identifier(f'{SINK_PREFIX}{shape.name}')}\n{sql}")
+        probes.append(
+            Probe(f"queries.{query.target_name}", query.sql, sql, tuple(columns), is_query=True)
+        )
+    clash = {table.alias for table in spec.tables} & {f"{SINK_PREFIX}{name}" for name in sinks}
     if clash:
         raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
     if not inserts:
@@ -120,9 +156,23 @@ def render_stream(
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
     config = {**_config(spec), **(_DROP_OTHERS if marked else {})}
-    secrets = (("password", source.password), *sink.secrets)
+    secrets = [("password", source.password), *sink.secrets]
+    secrets += lookups.sink.secrets if lookups else ()
     text = _for_people(ddl, statement, config, secrets)
-    return RenderedStream(tuple(ddl), statement, config, text)
+    return RenderedStream(tuple(ddl), statement, config, text, tuple(probes))
+
+
+def _lookup_shapes(spec: StreamSpec, lookups: LookupTables | None) -> Mapping[str, TableShape]:
+    if not spec.lookup_tables:
+        return {}
+    if lookups is None:
+        raise ConfigurationError(
+            "say where the lookup tables are",
+            field=f"{spec.name}.lookups",
+            value=", ".join(spec.lookup_tables),
+            hint="Give 'lookup', in a component 'lookup_host' and what belongs to it",
+        )
+    return {shape.name: shape for shape in lookups.describe(spec.lookup_tables)}
 
 
 def _found(shapes: Mapping[str, TableShape], name: str) -> TableShape:
@@ -154,58 +204,28 @@ def _options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
     return {key: value.replace(JOB_ID, owner) for key, value in options.items()}
 
 
-def _copy_sink(
-    launch: Launch,
-    shape: TableShape,
-    pairs: Sequence[tuple[str, Carried]],
-    key: Sequence[str],
-    sink: Sink,
-    *,
-    more: Sequence[tuple[str, str]],
-) -> str:
-    columns = (
-        [(column.name, sink.column_type(shape, column)) for column in shape.columns]
-        if isinstance(sink, WholeTableSink)
-        else [*((name, way.sink_type) for name, way in pairs), *more]
-    )
-    sink_key = [name for name, way in pairs if way.column.name in key]
-    ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
-    options = _options(launch, shape.name, sink)
-    return create_table(f"{_SINK_PREFIX}{shape.name}", columns, ordered, options)
-
-
-def _copy_insert(
-    each: TableColumns, pairs: Sequence[tuple[str, Carried]], more: Sequence[tuple[str, str]]
-) -> str:
-    plain = [quote_identifier(name) for name, _ in more]
-    written = [way.expression.format(quote_identifier(way.column.name)) for _, way in pairs]
-    names = ", ".join([*(quote_identifier(name) for name, _ in pairs), *plain])
-    values = ", ".join([*written, *plain])
-    target = quote_identifier(f"{_SINK_PREFIX}{each.table.target_name}")
-    origin = quote_identifier(each.table.alias)
-    return f"INSERT INTO {target} ({names})\nSELECT {values}\nFROM {origin}"
-
-
-def _query_sink(launch: Launch, shape: TableShape, query: QuerySpec, sink: Sink) -> str:
+def _query_columns(shape: TableShape, query: QuerySpec, sink: Sink) -> list[tuple[str, str]]:
     if sink.has_columns:
-        key = key_of(shape)
         columns = [(c.name, sink.query_type(shape, c)) for c in shape.columns if not c.generated]
     else:
-        key, columns = query.key, list(query.columns)
-    checked = [(sink.checked_column(name, field=shape.label), kind) for name, kind in columns]
-    options = _options(launch, shape.name, sink)
-    return create_table(f"{_SINK_PREFIX}{shape.name}", checked, key, options)
+        columns = list(query.columns)
+    return [(sink.checked_column(name, field=shape.label), kind) for name, kind in columns]
 
 
-def _query_insert(shape: TableShape, sql: str) -> str:
+def _query_text(shape: TableShape, sql: str) -> str:
     text = sql.strip().rstrip(";").strip()
     if not text or "\x00" in text:
         raise ConfigurationError("the query is empty, or holds a NUL", field=shape.label)
-    sink = quote_identifier(f"{_SINK_PREFIX}{shape.name}")
-    return f"INSERT INTO {sink}\n{text}"
+    # The statement set would take what follows as a statement of its own.
+    if ";" in _NO_CODE.sub(" ", text):
+        raise ConfigurationError(
+            "write one query", field=shape.label, value=" ".join(text.split())[:200]
+        )
+    return text
 
 
 def _config(spec: StreamSpec) -> Mapping[str, str]:
+    materialize = "FORCE" if spec.materializes else "AUTO" if spec.queries else "NONE"
     return {
         "execution.runtime-mode": "streaming",
         "parallelism.default": str(spec.parallelism),
@@ -221,7 +241,7 @@ def _config(spec: StreamSpec) -> Mapping[str, str]:
         # Where all rows of a key come from one reader in order, a materializer only costs a
         # copy of the table in state. A query decides its keys by itself: there the planner
         # knows best.
-        "table.exec.sink.upsert-materialize": "AUTO" if spec.queries else "NONE",
+        "table.exec.sink.upsert-materialize": materialize,
     }
 
 

@@ -83,6 +83,7 @@ class PostgresSink:
             password=self.password,
             # The connector writes it as it is.
             table=quote_path(self.schema, name),
+            target=name,
         )
 
     def checked_column(self, name: str, *, field: str) -> str:

@@ -93,6 +93,7 @@ class StarRocksSink:
             **{f"sink.properties.{key}": value for key, value in properties.items()},
             **self._more("*"),
             **self._more(name),
+            **_halves(spec, name),
         }
 
     def _more(self, name: str) -> Mapping[str, str]:
@@ -121,6 +122,12 @@ class StarRocksSink:
     def query_type(self, shape: TableShape, column: Column) -> str:
         """Return the Flink type of a target column that a query fills."""
         return starrocks.query_type(shape, column)
+
+
+def _halves(spec: StreamSpec, name: str) -> Mapping[str, str]:
+    """Return what makes the first half of an update a delete, where it can stand alone."""
+    is_query = any(query.target_name == name for query in spec.queries)
+    return {"sink.ignore.update-before": "false"} if is_query or spec.is_filtered(name) else {}
 
 
 def _checked(name: str, *, field: str) -> str:

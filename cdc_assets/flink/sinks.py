@@ -133,6 +133,7 @@ class MySqlSink:
             username=self.username,
             password=self.password,
             table=checked_sink_name(name, field="target tables"),
+            target=name,
         )
 
     def checked_column(self, name: str, *, field: str) -> str:
@@ -145,10 +146,19 @@ class MySqlSink:
 
 
 def jdbc_options(
-    spec: StreamSpec, *, url: str, username: str, password: str, table: str
+    spec: StreamSpec, *, url: str, username: str, password: str, table: str, target: str
 ) -> Mapping[str, str]:
-    """Return the options of a table that the JDBC connector writes."""
-    held = spec.flushes_with_checkpoints
+    """Return the options of a table that the JDBC connector writes.
+
+    Args:
+        spec: The stream.
+        url: With the driver's properties.
+        username: Account.
+        password: Its password.
+        table: The table's name as the connector puts it into statements.
+        target: The table's name as the stream knows it.
+    """
+    held = spec.flushes_with_checkpoints or spec.is_filtered(target)
     return {
         "connector": "jdbc",
         "url": url,

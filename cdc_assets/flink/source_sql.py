@@ -99,7 +99,7 @@ def _marked_view(origin: str, marker: str, reader: Reader, each: TableColumns) -
 def _values(reader: Reader, each: TableColumns) -> str:
     columns = [
         (own_value(way, reader.type_of(way.column.name), quoted), quoted)
-        for way in each.columns
+        for way in each.known
         for quoted in (quote_identifier(way.column.name),)
     ]
     return ", ".join(value if value == name else f"{value} AS {name}" for value, name in columns)

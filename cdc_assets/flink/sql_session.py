@@ -153,11 +153,14 @@ class SqlSession:
         self._api = api
         self._path = f"/v2/sessions/{handle}"
 
-    def configure(self, statement: str, *, timeout_seconds: float | None = None) -> None:
+    def configure(
+        self, statement: str, *, doing: str = "", timeout_seconds: float | None = None
+    ) -> None:
         """Run a statement that changes the session: SET, CREATE, DROP, USE, ADD JAR.
 
         Args:
             statement: One statement.
+            doing: What for, as errors say it; by default the statement's beginning.
             timeout_seconds: A deadline of its own; the gateway answers when it is done.
 
         Raises:
@@ -168,7 +171,7 @@ class SqlSession:
             "POST",
             f"{self._path}/configure-session",
             body={"statement": statement},
-            doing=self._api.headline(statement),
+            doing=doing or self._api.headline(statement),
             timeout_seconds=timeout_seconds,
         )
 
@@ -177,6 +180,7 @@ class SqlSession:
         statement: str,
         execution_config: Mapping[str, str] | None = None,
         *,
+        doing: str = "",
         budget_seconds: float = 60.0,
     ) -> StatementResult:
         """Run a statement and return its rows.
@@ -184,6 +188,7 @@ class SqlSession:
         Args:
             statement: One statement; a query must be bounded.
             execution_config: Flink settings of this statement only.
+            doing: What for, as errors say it; by default the statement's beginning.
             budget_seconds: How long to wait for the end of the result.
 
         Returns:
@@ -194,7 +199,7 @@ class SqlSession:
             EngineUnreachable: No answer in time, or no end within the budget.
             JobExists: The job id of the settings was submitted before.
         """
-        doing = self._api.headline(statement)
+        doing = doing or self._api.headline(statement)
         body: dict[str, Json] = {
             "statement": statement,
             "executionConfig": dict(execution_config or {}),

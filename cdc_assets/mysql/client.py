@@ -10,6 +10,7 @@ from cdc_assets.core.observation import ServerView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.row_sql import (
     DescribedRows,
+    Statement,
     count_rows,
     describe_tables,
     largest_key,
@@ -174,14 +175,15 @@ class MySqlSource:
         timeout_seconds: float,
         key: Sequence[str] = (),
         bound: Key | None = None,
+        where: Statement | None = None,
     ) -> int:
-        """Count the rows of a table, only up to the key `bound` (included) where given."""
+        """Count the rows of a table, up to the key `bound` and meeting `where` where given."""
         with open_session(self._login, server, read_timeout_seconds=timeout_seconds) as session:
-            statements = [count_rows(table.database, table.name, key, bound)]
+            statements = [count_rows(table.database, table.name, key, bound, where)]
             if isinstance(table, ShardedTable):
                 found = describe(session, [table]).get(table.label)
                 shards = members_of(found) if found is not None else ()
-                statements = [count_rows(each.database, each.name) for each in shards]
+                statements = [count_rows(each.database, each.name, where=where) for each in shards]
             return sum(int(text_of(session.rows(each)[0][0])) for each in statements)
 
     def _readers(self, session: Session) -> int | None:

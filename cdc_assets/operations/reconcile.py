@@ -6,11 +6,16 @@ from dataclasses import dataclass, replace
 
 from cdc_assets.core.bounds import is_bounded
 from cdc_assets.core.position import Coordinates, reached
-from cdc_assets.core.stream import TableRef
+from cdc_assets.core.row_filter import NotCountable, condition_of
+from cdc_assets.core.row_sql import Statement
+from cdc_assets.core.stream import ShardedTable, TableRef
 from cdc_assets.errors import CdcError, SavepointFailed
 from cdc_assets.operations.positions import positions_of
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, Key, ReconciliationRow, StateView, Verdict
+
+# How the reason begins where rows are changed on their way so that no count can be compared.
+TRANSFORMED = "transformed:"
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,29 @@ class Counted:
     source: int | None
     target: int | None
     reason: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of a table are counted.
+
+    Attributes:
+        table: The table.
+        key: Its primary key.
+        bound: The last key, None for all rows.
+        where: What the rows that are copied meet, None where all are.
+    """
+
+    table: TableRef
+    key: tuple[str, ...]
+    bound: Key | None
+    where: Statement | None
+
+    @property
+    def shown(self) -> str:
+        """Return the choice in words."""
+        which = "that meet the filter " if self.where else ""
+        return f"{which}up to key {self.bound}" if self.bound else f"{which}in the whole table"
 
 
 def reconcile(
@@ -71,13 +99,21 @@ def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
     server = row.server
     shape = rt.source.shapes(server, [table])[0]
     key = shape.primary_key
+    transform = rt.spec.transform_of(table)
+    try:
+        where = condition_of(transform.filter, shape) if transform.filter else None
+    except NotCountable as why:
+        return Counted("Inconclusive", None, None, f"{TRANSFORMED} the filter of {table.label} can "
+                                                   f"be read in two ways: {why}")  # fmt: skip
     # Where keys have another order at the target, the rows up to a key are other rows there.
     is_same_order = rt.spec.target_kind == "mysql" or is_bounded(shape)
-    bound = rt.source.max_key(server, table, key) if is_same_order else None
+    has_order = is_same_order and not isinstance(table, ShardedTable)
+    bound = rt.source.max_key(server, table, key) if has_order else None
+    rows = Rows(table, key, bound, where)
     deadline = rt.clock.monotonic() + rt.budgets.reconcile_seconds
     counted = Counted("Inconclusive", None, None, "not compared")
     while True:
-        counted = _compare(rt, row, table, (key, bound), counted)
+        counted = _compare(rt, row, rows, counted)
         if counted.verdict != "Inconclusive" or rt.clock.monotonic() > deadline:
             return counted
         if not _reads(rt, row):
@@ -86,26 +122,17 @@ def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
         rt.clock.sleep(rt.budgets.poll_seconds)
 
 
-def _compare(
-    rt: StreamRuntime,
-    row: IncarnationRow,
-    table: TableRef,
-    upto: tuple[tuple[str, ...], Key | None],
-    before: Counted,
-) -> Counted:
-    key, bound = upto
-    server = row.server
-    seconds = rt.budgets.reconcile_seconds
-    source = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
-    end = rt.source.end(server)
-    target = rt.target.count(table.target_name, timeout_seconds=seconds, key=key, bound=bound)
-    shown = f"up to key {bound}" if bound else "in the whole table"
+def _compare(rt: StreamRuntime, row: IncarnationRow, rows: Rows, before: Counted) -> Counted:
+    source = _at_source(rt, row, rows)
+    end = rt.source.end(row.server)
+    target = _at_target(rt, rows)
+    shown = rows.shown
     if source == target and _passed(rt, row, end, wait=False):
         return Counted("InSync", source, target, f"{source} rows {shown}, position passed {end}")
     if not _passed(rt, row, end, wait=True):
         return Counted("Inconclusive", source, target, f"the stream did not pass {end} in time")
-    target = rt.target.count(table.target_name, timeout_seconds=seconds, key=key, bound=bound)
-    again = rt.source.count(server, table, timeout_seconds=seconds, key=key, bound=bound)
+    target = _at_target(rt, rows)
+    again = _at_source(rt, row, rows)
     if again == target:
         return Counted("InSync", again, target, f"{again} rows {shown}, position passed {end}")
     if again != source or before.source != source or before.target != target:
@@ -113,6 +140,26 @@ def _compare(
         return Counted("Inconclusive", again, target, f"{again} and {target} rows {shown}, moving")
     return Counted("Drifted", again, target, f"{again} rows at the source, {target} at the target, "
                                              f"{shown}, position passed {end}")  # fmt: skip
+
+
+def _at_source(rt: StreamRuntime, row: IncarnationRow, rows: Rows) -> int:
+    return rt.source.count(
+        row.server,
+        rows.table,
+        timeout_seconds=rt.budgets.reconcile_seconds,
+        key=rows.key,
+        bound=rows.bound,
+        where=rows.where,
+    )
+
+
+def _at_target(rt: StreamRuntime, rows: Rows) -> int:
+    return rt.target.count(
+        rows.table.target_name,
+        timeout_seconds=rt.budgets.reconcile_seconds,
+        key=rows.key,
+        bound=rows.bound,
+    )
 
 
 def _passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: bool) -> bool:

@@ -10,6 +10,7 @@ from cdc_assets.core.columns import TableShape
 from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.observation import ServerView
 from cdc_assets.core.position import Coordinates
+from cdc_assets.core.row_sql import Statement
 from cdc_assets.core.source import BinlogFile, BinlogInventory, FileBirth, SourceIdentity
 from cdc_assets.core.stream import ServerIdRange, TableRef
 from cdc_assets.errors import CdcError, ConfigurationError, SourceDenied, SourceUnreachable
@@ -202,6 +203,8 @@ class FakeSource:
         self.faults = Faults()
         self.servers = list(servers)
         self.defined: dict[str, TableShape] = {}
+        # What each count was asked to count.
+        self.conditions: list[Statement | None] = []
         # Binlog connections: job id to server and server ids. The engine keeps them.
         self.connections: dict[str, tuple[FakeServer, ServerIdRange]] = {}
         self._endpoint = endpoint
@@ -301,9 +304,11 @@ class FakeSource:
         timeout_seconds: float,
         key: Sequence[str] = (),
         bound: Key | None = None,
+        where: Statement | None = None,
     ) -> int:
-        """Count the rows, up to the key `bound` where one is given."""
+        """Count the rows, up to the key `bound` where one is given; a condition is kept only."""
         del timeout_seconds, key
+        self.conditions.append(where)
         return count_up_to(self._answer("count", server).tables.get(table.label, {}), bound)
 
     def _answer(self, method: str, server: Server) -> FakeServer:
