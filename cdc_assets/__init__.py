@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
         StreamSpec,
         TableRef,
     )
+    from cdc_assets.core.transform import Lookup, Transform
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -56,6 +57,7 @@ _HOMES = {
     "IcebergTargetResource": "targets.resource",
     "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
+    "Lookup": "core.transform",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToIcebergComponent": "component_iceberg",
@@ -74,6 +76,7 @@ _HOMES = {
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
     "TargetResource": "targets.resource",
+    "Transform": "core.transform",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
@@ -94,6 +97,7 @@ __all__ = [
     "IcebergTargetResource",
     "KafkaTargetResource",
     "LedgerResource",
+    "Lookup",
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToIcebergComponent",
@@ -112,6 +116,7 @@ __all__ = [
     "StreamSpec",
     "TableRef",
     "TargetResource",
+    "Transform",
     "build_cdc_definitions",
     "build_health_check",
     "build_rds_event_sensor",

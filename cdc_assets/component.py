@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cdc_assets.component_etl import TransformAttributes
 from cdc_assets.core.stream import (
     QuerySpec,
     ServerIdRange,
@@ -24,7 +25,11 @@ from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.rds.resource import RdsResource
-from cdc_assets.targets.resource import MySqlTargetResource, TargetResource
+from cdc_assets.targets.resource import (
+    MySqlTargetResource,
+    PostgresTargetResource,
+    TargetResource,
+)
 from cdc_assets.translator import CdcProps, CdcTranslator
 
 _ENV = "env:"
@@ -32,7 +37,7 @@ _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
 LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
 
-class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
+class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
     """What a stream needs whatever its target is; subclasses add the target.
 
     Attributes are flat, because `dg check yaml` names file and line of top-level keys only.
@@ -146,6 +151,11 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             raise ValueError(message)
         return value
 
+    @field_validator("lookup_password")
+    @classmethod
+    def _lookup_password_comes_from_the_environment(cls, value: str) -> str:
+        return cls._secrets_come_from_the_environment(value) if value else value
+
     @field_validator("tables")
     @classmethod
     def _tables_can_be_read(cls, value: list[str]) -> list[str]:
@@ -207,6 +217,8 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             readers=self.readers,
             parallelism=self.parallelism,
             exclude_columns=tuple(self.exclude_columns),
+            transforms=self.transforms(),
+            lookup_cache_seconds=self.lookup_cache_seconds,
             source_only=tuple(self.source_only),
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
@@ -218,6 +230,22 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             ConfigurationError: The attributes do not make one.
         """
         return tuple(QuerySpec(name, sql) for name, sql in self.queries.items())
+
+    def lookup(self) -> TargetResource | None:
+        """Return where lookup tables are, None where there are none."""
+        if not self.lookups:
+            return None
+        is_postgres = self.lookup_kind == "postgres"
+        place: dict[str, Any] = {
+            "host": text_or_variable(self.lookup_host),
+            "username": text_or_variable(self.lookup_username),
+            "password": text_or_variable(self.lookup_password),
+            "database": self.lookup_database,
+            **({"db_schema": self.lookup_schema} if is_postgres else {}),
+        }
+        if self.lookup_port:
+            place["port"] = number_or_variable(self.lookup_port, field="lookup_port")
+        return (PostgresTargetResource if is_postgres else MySqlTargetResource)(**place)
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return what `build_cdc_definitions` returns for these attributes."""
@@ -244,6 +272,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             )
             if self.rds_instance
             else None,
+            lookup=self.lookup(),
             translator=_OfComponent(self),
             source_kind=self.source_kind,
             health_interval_seconds=self.sensor_interval_seconds,

@@ -70,7 +70,9 @@ def test_health_that_needs_a_person_is_an_error(stage: Stage) -> None:
     assert "wrong type" in found.description
 
 
-def test_a_stream_with_queries_only_has_no_row_counts() -> None:
+def test_a_table_that_a_query_fills_is_inconclusive_because_it_is_transformed(
+    stage: Stage,
+) -> None:
     spec = StreamSpec(
         "stats",
         (TableRef("shop", "orders"),),
@@ -79,4 +81,16 @@ def test_a_stream_with_queries_only_has_no_row_counts() -> None:
         queries=(QuerySpec("sums", "SELECT 1"),),
         source_only=("orders",),
     )
-    assert build_reconciliation_checks(StreamGraph.build(spec)) == []
+    graph = StreamGraph.build(spec)
+    (check,) = build_reconciliation_checks(graph)
+    resources = {"cdc_stats": stage.resources["cdc_" + stage.graph.stream.name]}
+    job = dg.Definitions(
+        assets=[graph.deployment, *(target.spec for target in graph.targets)],
+        asset_checks=[check],
+        jobs=[dg.define_asset_job("job", selection=dg.AssetSelection.checks(check))],
+        resources=resources,
+    ).resolve_job_def("job")
+    (found,) = job.execute_in_process(instance=stage.instance).get_asset_check_evaluations()
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    assert found.description == "Inconclusive: transformed: a query fills sums"

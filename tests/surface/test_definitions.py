@@ -93,6 +93,7 @@ def test_checks_sensors_jobs_and_schedules_are_there(defs: dg.Definitions) -> No
     assert checks == {
         "target/target/orders:row_count",
         "target/target/target_table:row_count",
+        "target/target/orders_by_product:row_count",
         "shop/snapshot:row_count_orders",
         "shop/snapshot:row_count_target_table",
         "shop/stream:health",
@@ -102,7 +103,9 @@ def test_checks_sensors_jobs_and_schedules_are_there(defs: dg.Definitions) -> No
         "health_shop", "health_stats", "rds_events_shop", "rds_events_stats",
     }  # fmt: skip
     assert {job.name for job in defs.jobs or ()} == {"recover_shop", "recover_stats"}
-    assert {schedule.name for schedule in defs.schedules or ()} == {"reconcile_shop_schedule"}
+    assert {schedule.name for schedule in defs.schedules or ()} == {
+        "reconcile_shop_schedule", "reconcile_stats_schedule",
+    }  # fmt: skip
 
 
 def test_the_file_keeps_to_its_size() -> None:
