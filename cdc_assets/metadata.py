@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import dagster as dg
@@ -125,10 +125,26 @@ def column_schema(shape: TableShape) -> dict[str, dg.MetadataValue]:
     return {"dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns))}
 
 
-def column_lineage(shape: TableShape, source: dg.AssetKey) -> dict[str, dg.MetadataValue]:
-    """Return that each column of a copied table comes from the source's column of that name."""
+def column_lineage(
+    shape: TableShape, source: dg.AssetKey, computed: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, dg.MetadataValue]:
+    """Return where the columns of a copied table come from.
+
+    Args:
+        shape: The target table.
+        source: The captured table.
+        computed: What computed columns are made of; any other column comes from the one of
+            its name.
+    """
+    made = {name.lower(): names for name, names in (computed or {}).items()}
     lineage = dg.TableColumnLineage(
-        {column.name: [dg.TableColumnDep(source, column.name)] for column in shape.columns}
+        {
+            column.name: [
+                dg.TableColumnDep(source, name)
+                for name in made.get(column.name.lower(), (column.name,))
+            ]
+            for column in shape.columns
+        }
     )
     return {"dagster/column_lineage": dg.MetadataValue.column_lineage(lineage)}
 

@@ -208,8 +208,11 @@ def columns_of(
         shape = shapes.get(target.name)
         if shape is None:
             continue
+        table = target.table
         lineage = (
-            {} if target.table is None else column_lineage(shape, graph.source_of(target.table))
+            {}
+            if table is None
+            else column_lineage(shape, graph.source_of(table), rt.spec.transform_of(table).origins)
         )
         found[target.name] = {**column_schema(shape), **lineage}
     return found

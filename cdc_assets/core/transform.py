@@ -162,6 +162,14 @@ class Transform:
             found += [Reference(name) for each in self.lookups for _, name in each.on]
         return tuple(dict.fromkeys(found))
 
+    @property
+    def origins(self) -> dict[str, tuple[str, ...]]:
+        """Return the captured table's columns that each computed column is made of."""
+        return {
+            name: tuple(each.name for each in self.own((), field=f"computed.{self.table}.{name}"))
+            for name, _ in self.computed
+        }
+
     def looked_up(self, table: str) -> tuple[str, ...]:
         """Return the columns of a lookup table that expressions name."""
         found = (

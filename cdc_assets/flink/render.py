@@ -221,7 +221,8 @@ def _query_text(shape: TableShape, sql: str) -> str:
         raise ConfigurationError(
             "write one query", field=shape.label, value=" ".join(text.split())[:200]
         )
-    return text
+    # A comment would swallow the semicolon that ends it.
+    return f"{text}\n" if "--" in text or "//" in text else text
 
 
 def _config(spec: StreamSpec) -> Mapping[str, str]:

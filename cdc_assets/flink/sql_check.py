@@ -103,7 +103,8 @@ def _misplaced(field: str, probe: Probe, given: Sequence[tuple[str, str]]) -> It
                 f"the target's order: {', '.join(each for each, _ in wanted)}",
                 "Values go by their place, not by their name: put them in the target's order",
             )
-        elif is_cut(found, kind):
+            return
+        if is_cut(found, kind):
             yield Fault(
                 field,
                 f"{found} in {_shown(probe.text)}",

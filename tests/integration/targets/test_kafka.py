@@ -19,6 +19,7 @@ import requests
 from confluent_kafka import Producer
 
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.transform import Transform
 from cdc_assets.core.types import MySqlType
 from cdc_assets.errors import ConfigurationError, TargetUnreachable
 from cdc_assets.lab.kafka_rows import KafkaRows
@@ -176,6 +177,53 @@ def test_an_update_is_one_record_also_where_tables_share_a_reader(lab: KafkaLab)
         first = rt.spec.tables[0]
         until(lambda: reconcile(rt, row, tables=(first,))[0].verdict == "InSync")
     executed(source, f"drop table {', '.join(tables)}")
+
+
+def test_a_filter_over_the_key_and_a_computed_column_keep_one_record_for_an_update(
+    lab: KafkaLab,
+) -> None:
+    source = lab.stage.source
+    executed(
+        source,
+        "drop table if exists sifted, beside",
+        "create table sifted (id int primary key, price decimal(10,2), n int not null)",
+        "create table beside (id int primary key)",
+        "insert into sifted values (1, 5, 1), (2, 6, 1), (3, 7, 2)",
+        "insert into beside values (1)",
+    )
+    transform = Transform(
+        "sifted",
+        columns=("id",),
+        filter="id > 1",
+        computed=(("total", "CAST(price * n AS DECIMAL(12, 2))"),),
+    )
+    spec = spec_of("sifted", "sifted", "beside", first=9260, transforms=(transform,))
+    assert lab.wiring(spec).connect().preflight() == []
+    other = replace(spec, transforms=(replace(transform, filter="price > 5"),))
+    (fault,) = lab.wiring(other).connect().preflight()
+    assert fault.field == "sifted.filters.sifted"
+    assert "outside the primary key" in fault.text
+    with running(lab, spec):
+        executed(
+            source,
+            "update sifted set n = 10 where id = 1",
+            "update sifted set n = 10 where id = 2",
+            "update sifted set id = 0 where id = 3",
+            "insert into beside values (2)",
+        )
+        until(lambda: ({"id": 3}, None) in topic(lab, "source.sifted"))
+        until(lambda: len(topic(lab, "source.beside")) == 2)
+        found = topic(lab, "source.sifted")
+        assert sorted(found, key=str) == sorted(
+            [
+                ({"id": 2}, {"id": 2, "total": 6}),
+                ({"id": 2}, {"id": 2, "total": 60}),
+                ({"id": 3}, {"id": 3, "total": 14}),
+                ({"id": 3}, None),
+            ],
+            key=str,
+        )
+    executed(source, "drop table sifted, beside")
 
 
 def test_a_query_fills_a_topic_with_the_columns_that_it_declares(lab: KafkaLab) -> None:

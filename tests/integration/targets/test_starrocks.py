@@ -21,6 +21,7 @@ import pytest
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.transform import Transform
 from cdc_assets.core.types import carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 from cdc_assets.flink.client import FlinkClient
@@ -421,6 +422,38 @@ def test_copies_a_ranking_and_a_filter_are_one_job(place: Place, delivery: str) 
         late = "select order_id, customer_name from sr_orders where order_date > '2021-12-21'"
         for query, table in ((copied, "sr_orders"), (ranked, "ranking"), (late, "late_orders")):
             place.wait_equal(engine, job_id, query, table)
+
+
+def test_a_row_that_leaves_a_filter_is_deleted(place: Place) -> None:
+    """The connector leaves out the old half of an update where nothing says otherwise."""
+    executed(
+        place.source,
+        "drop table if exists sr_filtered",
+        "create table sr_filtered (id int primary key, price decimal(10,2), n int not null)",
+        "insert into sr_filtered values (1, 20, 1), (2, 5, 1), (3, 30, 3), (4, 40, 4)",
+    )
+    place.run(
+        f"DROP TABLE IF EXISTS `{DATABASE}`.`sr_filtered`",
+        f"CREATE TABLE `{DATABASE}`.`sr_filtered` (`id` INT NOT NULL, `total` DECIMAL(21, 2) NULL)"
+        " ENGINE=olap PRIMARY KEY(`id`) DISTRIBUTED BY HASH(`id`)",
+    )
+    transform = Transform(
+        "sr_filtered", columns=("id",), filter="price > 10", computed=(("total", "price * n"),)
+    )
+    spec = place.spec("sr_filtered", transforms=(transform,))
+    assert place.faults(spec) == []
+    with place.running(spec) as (engine, job_id):
+        executed(
+            place.source,
+            "update sr_filtered set price = 1 where id = 1",
+            "update sr_filtered set price = 50 where id = 2",
+            "update sr_filtered set n = 9 where id = 3",
+            "delete from sr_filtered where id = 4",
+            "insert into sr_filtered values (5, 11, 1), (6, 2, 1)",
+            *(f"update sr_filtered set n = {each} where id = 2" for each in range(20, 60)),
+        )
+        wanted = "select id, price * n from sr_filtered where price > 10"
+        place.wait_equal(engine, job_id, wanted, "sr_filtered")
 
 
 def test_exactly_once_is_refused_where_the_stream_may_start_without_state(place: Place) -> None:
