@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.stream import TargetKind
+from cdc_assets.core.row_sql import Statement
+from cdc_assets.core.stream import ShardedTable, TargetKind
+from cdc_assets.core.transform import Transform
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.ports import ReconciliationRow
@@ -137,3 +139,47 @@ def test_counts_that_never_settle_end_within_the_budget() -> None:
     seen.lab.clock.after(0.2, flicker)
     assert verdict(seen).verdict in {"Inconclusive", "Drifted"}
     assert seen.lab.clock.monotonic() < 200
+
+
+def filtered(text: str) -> World:
+    """Return the stream with a filter."""
+    seen = running()
+    columns = (Column("id", "int", "int", nullable=False), Column("item", "varchar", "varchar(9)"))
+    seen.lab.source.define(TableShape("shop", "orders", columns, ("id",)))
+    spec = replace(seen.runtime.spec, transforms=(Transform("orders", filter=text),))
+    seen.runtime = replace(seen.runtime, spec=spec)
+    seen.lab.source.conditions.clear()
+    return seen
+
+
+def test_a_filter_that_both_servers_read_alike_is_counted_at_the_source() -> None:
+    """The source counts with the same condition, at every count."""
+    seen = filtered("id < 1000 AND item = 'a''b'")
+    found = verdict(seen)
+    assert (found.verdict, found.source_count) == ("InSync", 6)
+    assert "that meet the filter" in found.reason
+    text = "(`id` < %s) AND (CAST(CONVERT(`item` USING utf8mb4) AS BINARY) = %s)"
+    assert set(seen.lab.source.conditions) == {Statement(text, (1000, b"a'b"))}
+
+
+def test_another_filter_is_inconclusive_because_it_transforms() -> None:
+    """Nothing is counted, and nothing is waited for."""
+    seen = filtered("UPPER(item) = 'A'")
+    before = seen.lab.clock.monotonic()
+    found = verdict(seen)
+    assert (found.verdict, found.source_count, found.target_count) == ("Inconclusive", None, None)
+    assert found.reason.startswith("transformed: ")
+    assert seen.lab.clock.monotonic() == before
+    assert seen.lab.source.conditions == []
+
+
+def test_shards_are_counted_as_a_whole() -> None:
+    """Their keys have no common order, also where the target is MySQL."""
+    seen = running()
+    shards = ShardedTable("shop", "orders", "orders")
+    spec = replace(seen.runtime.spec, tables=(shards,))
+    assert spec.target_kind == "mysql"
+    seen.runtime = replace(seen.runtime, spec=spec)
+    key = Column("id", "int", "int", nullable=False)
+    seen.lab.source.define(TableShape("shop", "orders", (key,), ("id",)))
+    assert "in the whole table" in verdict(seen).reason

@@ -170,3 +170,55 @@ def test_a_subclass_changes_how_assets_look() -> None:
 def test_the_catalogue_finds_the_component() -> None:
     assert "MySqlToMySqlComponent" in dir(cdc_assets)
     assert cdc_assets.MySqlToMySqlComponent.get_spec().tags
+
+
+def test_yaml_says_what_is_done_to_rows() -> None:
+    defs = load(
+        columns={"orders": ["id"]},
+        filters={"orders": "amount > 1"},
+        computed={"orders": {"total": "a * b", "one": 1, "name": "people.name"}},
+        lookups={"orders": {"people": "id = customer"}},
+        lookup_cache_seconds=5,
+        lookup_kind="postgres",
+        lookup_host="env:LOOKUP_HOST",
+        lookup_username="reader",
+        lookup_password="env:LOOKUP_PASSWORD",
+        lookup_database="warehouse",
+    )
+    wiring: Any = (defs.resources or {})["cdc_shop"]
+    (transform,) = wiring.spec.transforms
+    assert transform == cdc_assets.Transform(
+        "orders",
+        columns=("id",),
+        filter="amount > 1",
+        # The file that the test writes is sorted.
+        computed=(("name", "people.name"), ("one", "1"), ("total", "a * b")),
+        lookups=(cdc_assets.Lookup("people", (("id", "customer"),)),),
+    )
+    assert wiring.spec.lookup_cache_seconds == 5
+    assert isinstance(wiring.lookup, cdc_assets.PostgresTargetResource)
+    assert isinstance(wiring.lookup.password, dg.EnvVar)
+    assert wiring.lookup.port == 5432
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("filters", {"orders": "1=1; DROP TABLE x"}, "filters.orders: ';' at character 4"),
+        ("filters", {"orders": "1=1 -- x"}, "no comments"),
+        ("filters", {"nothing": "a > 1"}, "not among the copied tables"),
+        ("computed", {"orders": {"x": "a, b"}}, "computed.orders.x: ',' outside of parentheses"),
+        ("lookups", {"orders": {"people": "id"}}, "write it as lookup_column = column"),
+        ("lookups", {"orders": {"people": "id = a"}}, "lookup_host is needed with lookups"),
+        ("lookup_password", "hunter2", "write it as env:NAME"),
+        ("lookup_kind", "oracle", "lookup_kind"),
+        ("columns", {"orders": "id"}, "columns"),
+        ("filters", ["a > 1"], "filters"),
+    ],
+)
+def test_a_wrong_transform_is_refused_in_one_sentence(
+    attribute: str, value: object, said: str
+) -> None:
+    text = refusal(**{attribute: value})
+    assert said in text
+    assert "hunter2" not in text
