@@ -375,8 +375,8 @@ class StreamSpec:
     def is_filtered(self, target_name: str) -> bool:
         """Return whether rows can leave a target table without being deleted at the source.
 
-        Below a condition on columns outside the key Flink keeps both halves of an update, and
-        the first one alone says that a row does not meet the condition any more.
+        Below a condition Flink 1.20 keeps both halves of an update, and the first one alone
+        says that a row does not meet the condition any more.
         """
         filtered = {each.table for each in self.transforms if each.filter}
         return any(

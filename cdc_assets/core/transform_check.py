@@ -10,10 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.readers import TABLE_FIELD
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.transform import Transform
-from cdc_assets.core.types import carried
+from cdc_assets.core.types import MySqlType, carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
+
+_MOMENTS = frozenset({"date", "datetime", "timestamp"})
 
 
 def transform_faults(spec: StreamSpec, shapes: Mapping[str, TableShape]) -> Iterator[Fault]:
@@ -91,20 +94,43 @@ def _topic(spec: StreamSpec, transform: Transform, shape: TableShape) -> Iterato
     """Yield what a topic cannot tell: see docs/etl.md, "Rows that leave the filter"."""
     if not transform.filter:
         return
+    field = f"{spec.name}.{transform.filter_field}"
     names = [column.name for column in shape.columns]
-    key = set(shape.primary_key)
     others = [
         reference.name
         for reference in transform.own(names, field=transform.filter_field)
-        if reference.name in names and reference.name not in key
+        if reference.name in names and reference.name not in shape.primary_key
     ]
     if others:
         yield Fault(
-            f"{spec.name}.{transform.filter_field}",
+            field,
             f"{', '.join(others)} in {transform.filter!r}, outside the primary key",
             "a filter over the primary key: below another one every update would reach the topic "
             "as a tombstone and a value",
             "Leave the filter out and let the topic's readers filter, or fill the topic by a query",
+        )
+    # The sink drops rows by NULL in a column of its own, in the whole job.
+    if spec.queries:
+        yield Fault(
+            field,
+            f"a filter beside the query {spec.queries[0].target_name}",
+            "a stream without queries, whose rows it could drop",
+            "Give the query a stream of its own",
+        )
+    for column in (shape.column(name) for name in shape.primary_key):
+        if column is not None and MySqlType.parse(column).base in _MOMENTS:
+            yield Fault(
+                field,
+                f"{column.name} in the primary key, type {column.column_type}",
+                "a key that never arrives as NULL, as a zero date does",
+                "Leave the filter out and let the topic's readers filter",
+            )
+    if shape.column(TABLE_FIELD) is not None:
+        yield Fault(
+            field,
+            f"a column {TABLE_FIELD}",
+            f"a table without one: {TABLE_FIELD} names the table in its records",
+            "Leave the filter out and let the topic's readers filter",
         )
 
 

@@ -10,7 +10,7 @@ from cdc_assets.core.readers import TableColumns
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.lookup_sql import NOW, LookupJoin
-from cdc_assets.flink.quoting import quote_identifier
+from cdc_assets.flink.quoting import quote_identifier, quote_text
 from cdc_assets.flink.sinks import Sink, WholeTableSink
 from cdc_assets.flink.source_sql import create_table
 
@@ -47,6 +47,8 @@ class Copy:
         computed: Name, type and expression of each computed target column.
         more: Name and type of columns that the reader adds.
         lookups: Tables that its rows are joined with.
+        is_sieved: Whether the sink drops the rows that do not meet the filter, because the
+            column `TABLE_FIELD` is NULL in them (`core.readers`).
     """
 
     each: TableColumns
@@ -54,6 +56,7 @@ class Copy:
     computed: tuple[tuple[str, str, str], ...] = ()
     more: tuple[tuple[str, str], ...] = ()
     lookups: tuple[LookupJoin, ...] = ()
+    is_sieved: bool = False
 
     @property
     def insert(self) -> str:
@@ -69,9 +72,14 @@ class Copy:
         ]
         values += [in_brackets(text) for _, _, text in self.computed]
         target = quote_identifier(f"{SINK_PREFIX}{self.each.table.target_name}")
+        where, marks = self._where, plain
+        if self.is_sieved:
+            label = quote_text(self.each.table.label)
+            where = ""
+            marks = [f"CASE WHEN {in_brackets(self.each.transform.filter)} THEN {label} END"]
         return (
             f"INSERT INTO {target} ({', '.join([*names, *plain])})\n"
-            f"SELECT {', '.join([*values, *plain])}\n{self._origin(self._where)}"
+            f"SELECT {', '.join([*values, *marks])}\n{self._origin(where)}"
         )
 
     @property

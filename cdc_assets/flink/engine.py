@@ -146,7 +146,7 @@ class FlinkEngine:
             return (Fault(field, found, "a stream that can be written as SQL", error.hint),)
         except CdcError as error:
             return (Fault(spec.name, error.message, "an answer", error.hint),)
-        return check_sql(self._gateway, spec.name, rendered)
+        return check_sql(self._gateway, spec, rendered)
 
     def _targets_now(self, launch: Launch) -> Sequence[TableShape] | None:
         """Return the target tables, None where some are made with the first launch only."""

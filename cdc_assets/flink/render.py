@@ -125,12 +125,14 @@ def render_stream(
         for each in reader.tables:
             if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
+                is_sieved = not sink.has_columns and bool(each.transform.filter)
                 copy = Copy(
                     each,
                     pairs=tuple((_sink_column(sink, shape, way), way) for way in each.columns),
                     computed=computed_columns(sink, shape, each),
-                    more=(_TABLE_MARK,) if is_marked else (),
+                    more=(_TABLE_MARK,) if is_marked or is_sieved else (),
                     lookups=lookup_joins(spec, each, lookups.sink, looked_up) if lookups else (),
+                    is_sieved=is_sieved,
                 )
                 ddl.extend(lookup.ddl for lookup in copy.lookups)
                 ddl.append(copy_sink(sink, shape, copy, _options(launch, shape.name, sink)))
@@ -155,7 +157,8 @@ def render_stream(
         raise ConfigurationError("nothing is written to the target", field=f"{spec.name}.tables")
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
-    config = {**_config(spec), **(_DROP_OTHERS if marked else {})}
+    drops = marked or any(copy.is_sieved for copy in copies.values())
+    config = {**_config(spec), **(_DROP_OTHERS if drops else {})}
     secrets = [("password", source.password), *sink.secrets]
     secrets += lookups.sink.secrets if lookups else ()
     text = _for_people(ddl, statement, config, secrets)

@@ -17,13 +17,14 @@ from cdc_assets.errors import EngineError, EngineRejected
 from cdc_assets.flink.quoting import quote_identifier
 
 if TYPE_CHECKING:
+    from cdc_assets.core.stream import StreamSpec
     from cdc_assets.flink.copy_sql import Probe
     from cdc_assets.flink.gateway import SqlGateway
     from cdc_assets.flink.render import RenderedStream
     from cdc_assets.flink.sql_session import SqlSession
 
 _PLAN_SECONDS = 60.0
-_CLASS = re.compile(r"^(?:[\w$]+\.)+[\w$]+:\s*")
+_CLASS = re.compile(r"^(?:[\w$]+\.)*[\w$]*(?:Exception|Error):\s*")
 _NO_COLUMN = re.compile(
     r"Column '(?P<name>[^']*)' not found in (?:any table|table '(?P<table>[^']*)')"
     r"(?:; did you mean '(?P<near>[^']*)')?"
@@ -35,14 +36,15 @@ _PARSE = re.compile(
 _EXACT = re.compile(r"DECIMAL\(\d+, \d+\)|TINYINT|SMALLINT|INT|BIGINT")
 
 
-def check_sql(gateway: SqlGateway, stream: str, rendered: RenderedStream) -> tuple[Fault, ...]:
+def check_sql(gateway: SqlGateway, spec: StreamSpec, rendered: RenderedStream) -> tuple[Fault, ...]:
     """Return what Flink does not understand or would not run; no job is started.
 
     Args:
         gateway: Flink.
-        stream: Name, for the faults.
-        rendered: The stream's SQL.
+        spec: The stream.
+        rendered: Its SQL.
     """
+    stream = spec.name
     try:
         with gateway.open_session(rendered.config) as session:
             for number, text in enumerate(rendered.ddl, start=1):
@@ -54,7 +56,7 @@ def check_sql(gateway: SqlGateway, stream: str, rendered: RenderedStream) -> tup
             found = [
                 fault
                 for number, probe in enumerate(rendered.probes, start=1)
-                for fault in _probe(session, stream, probe, number)
+                for fault in _probe(session, spec, probe, number)
             ]
             return tuple(found) if found else tuple(_plan(session, stream, rendered.statement))
     except EngineError as error:
@@ -68,16 +70,17 @@ def check_sql(gateway: SqlGateway, stream: str, rendered: RenderedStream) -> tup
         )
 
 
-def _probe(session: SqlSession, stream: str, probe: Probe, number: int) -> Iterator[Fault]:
+def _probe(session: SqlSession, spec: StreamSpec, probe: Probe, number: int) -> Iterator[Fault]:
     view, doing = quote_identifier(f"probe.{number}"), f"checking {probe.field}"
-    field = f"{stream}.{probe.field}"
+    field = f"{spec.name}.{probe.field}"
     try:
         session.configure(f"CREATE TEMPORARY VIEW {view} AS\n{probe.select}", doing=doing)
         if not probe.columns:
             return
         rows = session.execute(f"DESCRIBE {view}", doing=doing).rows
     except EngineRejected as error:
-        yield _refused(field, probe.text, _reason(error, doing))
+        tables = ", ".join(table.label for table in spec.tables)
+        yield _refused(field, probe.text, _reason(error, doing), tables)
         return
     given = [(str(row[0]), str(row[1])) for row in rows]
     yield from _misplaced(field, probe, given)
@@ -137,15 +140,15 @@ def _plan(session: SqlSession, stream: str, statement: str) -> Iterator[Fault]:
         yield _refused(f"{stream}.plan", "", _reason(error, doing))
 
 
-def _refused(field: str, text: str, reason: str) -> Fault:
+def _refused(field: str, text: str, reason: str, tables: str = "") -> Fault:
     shown = f" in {_shown(text)}" if text else ""
     column, ambiguous, parse = (
         pattern.search(reason) for pattern in (_NO_COLUMN, _AMBIGUOUS, _PARSE)
     )
     if column:
-        of = f" of {column['table']}" if column["table"] else " of the captured tables"
+        of = column["table"] or tables
         near = f"Write {column['near']}" if column["near"] else "Correct the name"
-        return Fault(field, f"{column['name']}{shown}, no column{of}", "a column", near)
+        return Fault(field, f"{column['name']}{shown}, no column of {of}", "a column", near)
     if ambiguous:
         return Fault(
             field,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_assets.core.row_sql import count_rows, largest_key, quote_name
+from cdc_assets.core.row_sql import Statement, count_rows, largest_key, quote_name
 from cdc_assets.errors import ConfigurationError
 
 PAIRS = st.tuples(st.integers(-3, 3), st.integers(-3, 3))
@@ -46,3 +46,13 @@ def test_a_percent_sign_in_a_name_is_no_place_for_a_value() -> None:
 def test_what_no_server_takes_as_a_name_is_refused(name: str) -> None:
     with pytest.raises(ConfigurationError):
         quote_name(name)
+
+
+def test_a_condition_goes_beside_the_bound() -> None:
+    where = Statement("`n` > %s OR `n` IS NULL", (5,))
+    assert count_rows("d", "t", where=where) == Statement(
+        "SELECT COUNT(*) FROM `d`.`t` WHERE `n` > %s OR `n` IS NULL", (5,)
+    )
+    assert count_rows("d", "t", ("a",), (1,), where) == Statement(
+        "SELECT COUNT(*) FROM `d`.`t` WHERE (`a` <= %s) AND (`n` > %s OR `n` IS NULL)", (1, 5)
+    )

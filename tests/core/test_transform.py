@@ -93,6 +93,16 @@ def test_a_topic_takes_a_filter_over_the_key_only() -> None:
     assert "tombstone" in fault.wanted
 
 
+def test_a_topic_takes_no_filter_where_rows_could_be_dropped_that_it_takes() -> None:
+    transform = Transform("orders", filter="id > 1")
+    queries = (QuerySpec("q", "SELECT 1", (("n", "INT"),), ("n",)),)
+    (fault,) = faults(transform, target_kind="kafka", queries=queries)
+    assert "beside the query q" in fault.found
+    day = replace(ORDERS, columns=(Column("id", "date", "date"), Column("__table", "int", "int")))
+    found = list(transform_faults(spec(transform, target_kind="kafka"), {day.label: day}))
+    assert ["zero date" in found[0].wanted, "__table" in found[1].found] == [True, True]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

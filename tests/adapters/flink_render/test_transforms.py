@@ -139,6 +139,19 @@ def test_a_computed_column_of_a_topic_says_its_type() -> None:
     assert "`total` DECIMAL(12, 2)" in text.ddl[-1]
 
 
+def test_a_topic_gets_the_rows_that_the_filter_takes_and_one_record_for_an_update() -> None:
+    """Below a WHERE Flink keeps both halves of an update, so the sink drops the other rows."""
+    topic = TableShape("", "shop.orders", (), ())
+    transform = Transform("orders", columns=("id",), filter="id > 1")
+    text = render(
+        transform, sink=KafkaSink(KafkaAccess("kafka:9092")), target=topic, target_kind="kafka"
+    )
+    assert "WHERE" not in text.statement
+    assert "SELECT `id`, CASE WHEN (id > 1) THEN 'shop.orders' END\n" in text.statement
+    assert "`__table` STRING NOT NULL" in text.ddl[-1]
+    assert text.config["table.exec.sink.not-null-enforcer"] == "DROP"
+
+
 @pytest.mark.parametrize(
     ("transform", "lookup", "said"),
     [

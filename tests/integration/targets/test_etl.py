@@ -291,7 +291,7 @@ def faults(place: Place, **settings: object) -> list[Fault]:
         (replace(TRANSFORM, filter="amount > 1"), f"filters.{ORDERS}", "amount"),
         (replace(TRANSFORM, filter="Price > 1"), f"filters.{ORDERS}", "Price"),
         (replace(TRANSFORM, filter="price > 'a' + 1"), f"filters.{ORDERS}", "Flink"),
-        (replace(TRANSFORM, filter="price"), f"filters.{ORDERS}", "BOOLEAN"),
+        (replace(TRANSFORM, filter="price"), f"filters.{ORDERS}", "must be a condition"),
         (replace(TRANSFORM, filter="nothing(price) > 1"), f"filters.{ORDERS}", "nothing"),
         (
             replace(TRANSFORM, computed=(("total", "price * m"),)),

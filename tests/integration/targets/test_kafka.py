@@ -216,9 +216,9 @@ def test_a_filter_over_the_key_and_a_computed_column_keep_one_record_for_an_upda
         found = topic(lab, "source.sifted")
         assert sorted(found, key=str) == sorted(
             [
-                ({"id": 2}, {"id": 2, "total": 6}),
-                ({"id": 2}, {"id": 2, "total": 60}),
-                ({"id": 3}, {"id": 3, "total": 14}),
+                ({"id": 2}, {"id": 2, "total": 6, "__table": "source.sifted"}),
+                ({"id": 2}, {"id": 2, "total": 60, "__table": "source.sifted"}),
+                ({"id": 3}, {"id": 3, "total": 14, "__table": "source.sifted"}),
                 ({"id": 3}, None),
             ],
             key=str,
