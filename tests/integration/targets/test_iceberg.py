@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,15 @@ from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
 from cdc_assets.core.position import Position
 from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
-from cdc_assets.core.transform import Transform
+from cdc_assets.core.transform import Lookup, Transform
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders
 from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.lookup_sql import LookupTables
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.sink_iceberg import IcebergSink
+from cdc_assets.flink.sinks import MySqlSink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.lab import iceberg_server
 from cdc_assets.lab.iceberg_rows import IcebergRows
@@ -42,6 +45,7 @@ from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
+from cdc_assets.targets.mysql import MySqlTarget
 from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
@@ -93,6 +97,9 @@ class Lab:
 
     @property
     def engine(self) -> FlinkEngine:
+        return self.engine_with(None)
+
+    def engine_with(self, lookups: LookupTables | None) -> FlinkEngine:
         cdc, flink = self.state.accounts["cdc"], self.state.services["jobmanager"]
         home = self.state.home
         return FlinkEngine(
@@ -104,7 +111,9 @@ class Lab:
             source=self.source,
             target=self.target,
             render=StreamRenderer(
-                SourceAccess(cdc.user, cdc.password), IcebergSink(self.catalog, self.namespace)
+                SourceAccess(cdc.user, cdc.password),
+                IcebergSink(self.catalog, self.namespace),
+                lookups,
             ),
             clock=SystemClock(),
         )
@@ -238,15 +247,35 @@ def test_each_type_is_right_in_snapshot_and_in_stream(typed: tuple[Lab, StreamSp
     assert count == rows[0][0]
 
 
+def people_of(lab: Lab) -> tuple[Login, LookupTables]:
+    """Make a lookup table on the lab's MySQL target."""
+    server, admin = lab.state.servers["target"], lab.state.servers["target"].admin_user
+    login = Login(server.host, server.port, admin, server.admin_password, "target")
+    executed(
+        login,
+        "drop table if exists people",
+        "create table people (id int primary key, name varchar(20)) charset utf8mb4",
+        "insert into people values (1, 'Ada'), (2, 'Bo')",
+    )
+    place = Server(server.host, server.port)
+    target = MySqlTarget(place, "target", login.user, login.password)
+    sink = MySqlSink(place, "target", login.user, login.password)
+    return login, LookupTables(sink, target.shapes)
+
+
 def test_a_row_that_leaves_a_filter_is_deleted(lake: Lab) -> None:
-    """Iceberg's upsert leaves out the old half of an update, so Flink makes a delete of it."""
+    """Iceberg's upsert leaves out the old half of an update, so Flink makes a delete of it.
+
+    Also of a row whose looked-up column would be another one by now.
+    """
     name = "filtered"
     executed(
         lake.app,
         f"drop table if exists {name}",
         f"create table {name} (id int primary key, price decimal(10,2), n int not null)",
-        f"insert into {name} values (1, 20, 1), (2, 5, 1), (3, 30, 3), (4, 40, 4)",
+        f"insert into {name} values (1, 20, 1), (2, 5, 1), (3, 30, 2), (4, 40, 4)",
     )
+    login, lookups = people_of(lake)
     plain = StreamSpec(
         "filtered",
         (TableRef(DATABASE, name),),
@@ -258,28 +287,32 @@ def test_a_row_that_leaves_a_filter_is_deleted(lake: Lab) -> None:
     lake.make_tables(plain)
     lake.run_sql(
         create_catalog_sql(lake.catalog, "c"),
-        f"ALTER TABLE `c`.`{lake.namespace}`.`{name}` ADD (`total` DECIMAL(21, 2))",
+        f"ALTER TABLE `c`.`{lake.namespace}`.`{name}` ADD (`total` DECIMAL(21, 2), `who` STRING)",
     )
-    computed = replace(plain.transforms[0], computed=(("total", "price * n"),))
+    computed = replace(
+        plain.transforms[0],
+        computed=(("total", "price * n"), ("who", "people.name")),
+        lookups=(Lookup.parse("people", "id = n"),),
+    )
     spec = replace(plain, transforms=(computed,))
-    engine, job_id = lake.engine, uuid.uuid4().hex
+    engine, job_id = lake.engine_with(lookups), uuid.uuid4().hex
     assert engine.faults(Launch(job_id, "filtered", spec, lake.source.endpoint)) == ()
     engine.launch(Launch(job_id, "filtered", spec, lake.source.endpoint))
     try:
         wait_for_stream(engine, job_id, readers=1)
+        executed(login, "update people set name = 'Al' where id = 1")
         executed(
             lake.app,
             f"update {name} set price = 1 where id = 1",
             f"update {name} set price = 50 where id = 2",
-            f"update {name} set n = 9 where id = 3",
+            f"update {name} set price = 31 where id = 3",
             f"delete from {name} where id = 4",
-            f"insert into {name} values (5, 11, 1), (6, 2, 1)",
+            f"insert into {name} values (5, 11, 9), (6, 2, 1)",
         )
         wanted = {
-            row[0]: row
-            for row in executed(
-                lake.app, f"select id, price, price * n from {name} where price > 10"
-            )
+            2: (2, Decimal("50.00"), Decimal("50.00"), "Al"),
+            3: (3, Decimal("31.00"), Decimal("62.00"), "Bo"),
+            5: (5, Decimal("11.00"), Decimal("99.00"), None),
         }
         reader = IcebergRows(lake.target)
         until = time.monotonic() + 60
