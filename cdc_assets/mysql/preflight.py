@@ -249,7 +249,9 @@ def _looked_through(
         shape = facts.shapes.get(table.label)
         if shape is None or not facts.may_select.get(table.label):
             continue
-        carried = {c.name for c in carried_names(spec, table, shape) if c.data_type in _DATES}
+        read = {c.name for c in carried_names(spec, table, shape)}
+        read |= set(spec.transform_of(table).reads([c.name for c in shape.columns]))
+        carried = {c.name for c in shape.columns if c.name in read and c.data_type in _DATES}
         for each in members_of(shape):
             names = [c.name for c in each.columns if c.name in carried]
             if not names:
