@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 from cdc_assets.core.columns import TableShape
@@ -362,15 +363,22 @@ class StreamSpec:
 
     def transform_of(self, table: TableRef) -> Transform:
         """Return what is done to the rows of a table; one that does nothing where none is given."""
-        found = (each for each in self.transforms if each.table == table.alias)
-        return next(found, Transform(table.alias))
+        return self._by_table.get(table.alias) or Transform(table.alias)
 
     def leaves_out(self, table: TableRef, shape: TableShape, column: str) -> bool:
         """Return whether a column of a captured table is not copied."""
-        excluded = {name.lower() for name in self.exclude_columns}
-        if f"{table.alias}.{column}".lower() in excluded:
+        if f"{table.alias}.{column}".lower() in self._excluded:
             return True
         return column not in shape.primary_key and self.transform_of(table).leaves_out(column)
+
+    # Asked for each column of each table, and there can be thousands.
+    @cached_property
+    def _excluded(self) -> frozenset[str]:
+        return frozenset(name.lower() for name in self.exclude_columns)
+
+    @cached_property
+    def _by_table(self) -> dict[str, Transform]:
+        return {each.table: each for each in self.transforms}
 
     def is_filtered(self, target_name: str) -> bool:
         """Return whether rows can leave a target table without being deleted at the source.
