@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -222,3 +223,36 @@ def test_a_wrong_transform_is_refused_in_one_sentence(
     text = refusal(**{attribute: value})
     assert said in text
     assert "hunter2" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "is_good"),
+    [
+        ("amount > 1 AND s = 'a;b -- \" x' AND `a-;b` <> 'it''s'", True),
+        ("a - 1 > b / 2 || ''", True),
+        ("1=1; DROP TABLE x", False),
+        ("1=1 -- x", False),
+        ("1=1 /* x */", False),
+        ("1=1 // x", False),
+        ("a = 'open", False),
+    ],
+)
+def test_the_schema_of_the_yaml_file_refuses_what_is_no_expression(
+    text: str, *, is_good: bool
+) -> None:
+    """`dg check yaml` looks at the schema only, and names file and line."""
+    model: Any = MySqlToMySqlComponent.get_model_cls()
+    schema = model.model_json_schema()
+    (pattern,) = {each["pattern"] for each in patterns(schema["properties"]["filters"])}
+    assert bool(re.search(pattern, text)) is is_good
+
+
+def patterns(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
+    if isinstance(node, dict):
+        if "pattern" in node:
+            yield node
+        for each in node.values():
+            yield from patterns(each)
+    elif isinstance(node, list):
+        for each in node:
+            yield from patterns(each)
