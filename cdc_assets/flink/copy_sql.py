@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.readers import TableColumns
+from cdc_assets.core.readers import TABLE_FIELD, TableColumns
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.lookup_sql import NOW, LookupJoin
@@ -72,11 +72,10 @@ class Copy:
         ]
         values += [in_brackets(text) for _, _, text in self.computed]
         target = quote_identifier(f"{SINK_PREFIX}{self.each.table.target_name}")
-        where, marks = self._where, plain
-        if self.is_sieved:
-            label = quote_text(self.each.table.label)
-            where = ""
-            marks = [f"CASE WHEN {in_brackets(self.each.transform.filter)} THEN {label} END"]
+        marks = [before + each if self.is_sieved else each for each in plain]
+        if self.is_sieved and not self.lookups:
+            marks = [self._mark]
+        where = "" if self.is_sieved else self._where
         return (
             f"INSERT INTO {target} ({', '.join([*names, *plain])})\n"
             f"SELECT {', '.join([*values, *marks])}\n{self._origin(where)}"
@@ -100,6 +99,11 @@ class Copy:
         return quote_identifier(self.each.table.alias)
 
     @property
+    def _mark(self) -> str:
+        condition = in_brackets(self.each.transform.filter)
+        return f"CASE WHEN {condition} THEN {quote_text(self.each.table.label)} END"
+
+    @property
     def _where(self) -> str:
         text = self.each.transform.filter
         return f"\nWHERE {in_brackets(text)}" if text else ""
@@ -113,6 +117,8 @@ class Copy:
             for lookup in self.lookups
             for expression, name in lookup.keys
         ]
+        if self.is_sieved:
+            keys.append(f"{self._mark} AS {quote_identifier(TABLE_FIELD)}")
         columns = ", ".join(["*", *keys, f"PROCTIME() AS {quote_identifier(NOW)}"])
         rows = f"FROM (SELECT {columns} FROM {self._alias}{where}) AS {self._alias}"  # noqa: S608 - quoted names, and one expression in brackets
         return "\n".join([rows, *(lookup.join for lookup in self.lookups)])

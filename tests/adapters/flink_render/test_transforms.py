@@ -150,6 +150,18 @@ def test_a_topic_gets_the_rows_that_the_filter_takes_and_one_record_for_an_updat
     assert "SELECT `id`, CASE WHEN (id > 1) THEN 'shop.orders' END\n" in text.statement
     assert "`__table` STRING NOT NULL" in text.ddl[-1]
     assert text.config["table.exec.sink.not-null-enforcer"] == "DROP"
+    joined = replace(
+        transform,
+        computed=(("name", "CAST(customers.name AS STRING)"),),
+        lookups=TRANSFORM.lookups,
+    )
+    text = render(
+        joined, sink=KafkaSink(KafkaAccess("kafka:9092")), target=topic, target_kind="kafka"
+    )
+    # The lookup table has a column `id`, too.
+    assert "(SELECT *, CASE WHEN `customer_id`" in text.statement
+    assert "CASE WHEN (id > 1) THEN 'shop.orders' END AS `__table`, PROCTIME()" in text.statement
+    assert "(CAST(customers.name AS STRING)), `orders`.`__table`\n" in text.statement
 
 
 @pytest.mark.parametrize(
