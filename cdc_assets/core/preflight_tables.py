@@ -131,6 +131,15 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             f"Write nothing to {shape.label} during the snapshot, or leave the queries out",
             "error" if shape.rows_estimate > CHUNK_ROWS else "warning",
         )
+    for column in shape.columns:
+        if "`" in column.name:
+            # Also where it is not carried: the reader looks for every column by its name.
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                "a name with a backtick, which the readers write twice and then do not find",
+                "a name without one",
+                "Rename the column, or leave the table out",
+            )
     names = {column.name for column in carried_names(spec, table, shape)}
     for name in shape.primary_key:
         if name not in names:

@@ -9,6 +9,7 @@ from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Cascade, Fault, PreflightFacts, ServerFacts, TargetFacts
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.transform import Transform
 
 ID = Column("id", "bigint", "bigint(20)", nullable=False)
 NAME = Column("name", "varchar", "varchar(50)", charset="utf8mb4", collation="utf8mb4_general_ci")
@@ -190,6 +191,32 @@ def test_an_unsupported_type_names_table_and_column_and_can_be_left_out() -> Non
     found = [f for f in judge(with_source_table(shape)) if f.field == "shop.orders.price"]
     assert "exclude_columns: orders.price" in found[0].fix
     assert judge(with_source_table(shape, exclude_columns=("orders.price",))) == ()
+
+
+def test_a_name_with_a_backtick_is_refused_also_where_it_is_left_out() -> None:
+    shape = replace(ORDERS, columns=(*ORDERS.columns, Column("a`b", "int", "int")))
+    facts = with_source_table(shape, exclude_columns=("orders.a`b",))
+    assert [fault.field for fault in judge(facts)] == ["shop.orders.a`b"]
+
+
+def test_a_filter_over_a_column_that_does_not_exist_is_an_error() -> None:
+    spec = replace(SPEC, transforms=(Transform("orders", filter="prise > 1"),))
+    fault = only(replace(GOOD, spec=spec))
+    assert fault.field == "s.filters.orders"
+    assert "prise" in fault.found
+
+
+def test_a_column_that_is_computed_is_written() -> None:
+    """So it may be NOT NULL at the target; what the stream does not write may not."""
+    total = Column("total", "int", "int", nullable=False)
+    spec = replace(SPEC, transforms=(Transform("orders", computed=(("total", "1"),)),))
+    target = GOOD.target
+    assert target is not None
+    orders = target.shapes["orders"]
+    shapes = {**target.shapes, "orders": replace(orders, columns=(*orders.columns, total))}
+    facts = replace(GOOD, target=replace(target, shapes=shapes))
+    assert [fault.severity for fault in judge(facts)] == ["warning"]
+    assert judge(replace(facts, spec=spec)) == ()
 
 
 def test_an_exclusion_that_excludes_nothing_is_an_error() -> None:

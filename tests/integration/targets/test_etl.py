@@ -53,13 +53,13 @@ Row = tuple[object, ...]
 ORDERS = "etl_orders"
 COLUMNS = """(id int primary key, customer_id bigint unsigned, status varchar(10) not null,
  price decimal(10,2) not null, n int not null, made datetime not null, secret varchar(20),
- `odd``col.a %s` int)
+ `odd' col.a;-- %s` int)
  charset utf8mb4 collate utf8mb4_general_ci"""
 TARGET = "(id int primary key, status varchar(10), total decimal(21,2), customer varchar(50))"
 CUSTOMERS = "(id int primary key, name varchar(50), since date, credit decimal(10,2))"
 FILTER = (
     "status IN ('paid', 'Sent') AND (price > 10 OR price IS NULL) AND made > '2021-12-21'"
-    " AND `odd``col.a %s` IS NULL"
+    " AND `odd' col.a;-- %s` IS NULL"
 )
 INTO = f"insert into {ORDERS} (id, customer_id, status, price, n, made, secret) values"
 TRANSFORM = Transform(
@@ -80,7 +80,7 @@ CHANGES = (
     f"update {ORDERS} set n = 7 where id = 3",  # Stays in it.
     f"delete from {ORDERS} where id = 5",
     f"update {ORDERS} set id = 80 where id = 8",
-    f"update {ORDERS} set `odd``col.a %s` = 1 where id = 4",
+    f"update {ORDERS} set `odd' col.a;-- %s` = 1 where id = 4",
     f"update {ORDERS} set status = 'open', made = '2025-01-01' where id = 7",  # Stays outside.
     f"{INTO} (10, 2, 'paid', 11, 1, '2024-01-01', 's')",
     f"{INTO} (11, 2, 'new', 11, 1, '2024-01-01', 's')",
