@@ -97,12 +97,21 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             "Such a date arrives as NULL. Change the rows, or exclude_columns: "
             + column.partition(".")[2],
         )
+    for column in server.zero_years:
+        yield Fault(
+            column,
+            "the year 0000",
+            "real years or NULL: the snapshot reads 0000 as 2000",
+            "Change the rows until the snapshot is over (the stream reads 0000 as it is), or"
+            f" exclude_columns: {column.partition('.')[2]}",
+        )
     for table_label in server.unprobed:
         yield Fault(
             table_label,
-            "too many rows to look through for zero dates",
-            "no dates with a zero part",
-            f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<column>) = 0;",
+            "too many rows to look through for zero dates and zero years",
+            "no dates with a zero part, no year 0000",
+            f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<date column>) = 0"
+            " OR <year column> = 0;",
             "warning",
         )
 
@@ -148,6 +157,14 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
                 f"type {column.column_type}",
                 f"a type that can be carried: {error.reason}",
                 f"Exclude it: exclude_columns: {table.alias}.{column.name}",
+            )
+        if column.data_type == "float":
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                f"{column.column_type}: the snapshot brings the 6 digits that the server shows",
+                "DOUBLE, where more digits count",
+                f"ALTER TABLE {_label(shape.label)} MODIFY {quote_name(column.name)} DOUBLE;",
+                "warning",
             )
 
 
