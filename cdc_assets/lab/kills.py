@@ -21,7 +21,7 @@ from cdc_assets.lab.demo import Story
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.source_server import ServerKind
-from cdc_assets.lab.stage import COMPARED, STREAMS, Stage
+from cdc_assets.lab.stage import COMPARED, STREAMS, Stage, TimeLine
 from cdc_assets.lab.target_systems import KINDS, target_system
 from cdc_assets.lab.workload import Writer, seed
 
@@ -89,13 +89,16 @@ def run_kills(
     keys = [[stream, part] for stream in STREAMS for part in ("snapshot", "stream")]
     api.materialize(keys, tell=lambda _: None, budget_seconds=300.0)
     writer = Writer(stage.source, first_id=_ORDERS + 1)
+    line = TimeLine(stage, story.tell)
     writer.start()
+    line.start()
     try:
         for number in range(1, count + 1):
             seconds = _kill_once(stage, home)
             story.tell(f"kill {number} of {count}: both streams recovered after {seconds:.1f} s")
     finally:
         writer.stop()
+        line.stop()
     stage.settle(budget_seconds=_SETTLE_SECONDS)
     found = compare(stage.source, stage.landing, COMPARED)
     received, repeated = stage.landing.repeated_writes() or (None, None)
