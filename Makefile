@@ -13,7 +13,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration targets switchovers bench-fanout screenshots format build lock clean
+.PHONY: demo test check unit integration targets switchovers kills bench-fanout bench-ways screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -41,8 +41,14 @@ targets: $(READY)
 switchovers: $(READY)
 	$(BIN)/cdc-assets switchovers $(N) --target $(TARGET)
 
+kills: $(READY)
+	$(BIN)/cdc-assets kills $(N) --target $(TARGET)
+
 bench-fanout: $(READY)
 	$(BIN)/python benchmarks/fanout.py
+
+bench-ways: $(READY)
+	$(BIN)/python benchmarks/ways.py --target $(TARGET)
 
 # The pictures in docs/; needs a Chromium in PATH.
 screenshots: $(READY)

@@ -8,6 +8,7 @@ rows. Machines are noisy: read the ratios.
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from contextlib import closing
@@ -33,6 +34,7 @@ from cdc_assets.errors import CdcError, LabError
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state, resolve_home
 from cdc_assets.lab.lab import down, up
+from cdc_assets.lab.plan import HEAP_VARIABLE
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.workload import Login
 from cdc_assets.operations.runtime import StreamRuntime
@@ -283,6 +285,8 @@ def main(*, tables: int, rows: int, home: Path | None) -> None:
     console = Console(highlight=False, soft_wrap=True)
     folder = home or resolve_home(None).with_name("fanout")
     found: list[tuple[Case, Measured]] = []
+    # A reader for each of a hundred tables: as much memory as the job by hand asks for.
+    os.environ.setdefault(HEAP_VARIABLE, "4")
     try:
         up(folder, "mariadb", tell=console.print)
         stage = Stage(folder)

@@ -66,9 +66,16 @@ def _import_switchovers() -> click.Command:
     return switchovers
 
 
+def _import_kills() -> click.Command:
+    from cdc_assets.lab.kills import kills  # noqa: PLC0415 - the extra `lab` may be missing
+
+    return kills
+
+
 _LAB: Mapping[str, tuple[Callable[[], click.Command], str]] = {
     "lab": (_import_lab, "Real servers on this machine: up, status, switchover, down."),
     "demo": (_import_demo, "A stream that survives a blue/green upgrade, live."),
+    "kills": (_import_kills, "Many kills of the task manager under load, counted."),
     "switchovers": (_import_switchovers, "Many switchovers in a row, with faults, counted."),
 }
 

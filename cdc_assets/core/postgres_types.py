@@ -19,6 +19,7 @@ _TEXTS = frozenset({"text", "varchar"})
 _MICROSECONDS = 6
 _FLINK_DIGITS = 38
 _DECIMAL_DIGITS = 10
+_YEAR_DIGITS = 4
 _QUERY_TYPES = {
     "bool": "BOOLEAN", "int2": "SMALLINT", "int4": "INT", "int8": "BIGINT", "float4": "FLOAT",
     "float8": "DOUBLE", "bytea": "BYTES", "date": "DATE",
@@ -66,7 +67,8 @@ def target_type(column: Column) -> str:
         return f"varchar({1 if kind.size is None else kind.size})" if kind.size != 0 else "text"
     if kind.base in {"binary", "varbinary", *BLOB_BYTES}:
         return "bytea"
-    plain = {"double": "double precision", "date": "date",
+    plain = {"float": "real", "double": "double precision", "date": "date",
+             "year": "smallint",
              "datetime": f"timestamp({kind.size or 0})",
              "timestamp": f"timestamptz({kind.size or 0})"}  # fmt: skip
     return plain.get(kind.base, "text")
@@ -129,6 +131,10 @@ def _bases(kind: MySqlType) -> frozenset[str]:
         return frozenset({"timestamptz", "timestamp"})
     if kind.base in {"char", "varchar", "enum", "set", *TEXT_BYTES}:
         return _TEXTS
+    if kind.base == "float":
+        return frozenset({"float4", "float8"})
+    if kind.base == "year":
+        return frozenset({*_PG_INT_BITS, "numeric"})
     bytes_or_bit = "bool" if kind.base == "bit" and (kind.size or 1) == 1 else "bytea"
     one = {"decimal": "numeric", "double": "float8", "date": "date", "datetime": "timestamp"}
     return frozenset({one.get(kind.base, bytes_or_bit)})
@@ -144,6 +150,8 @@ def _is_wide_enough(left: MySqlType, right: PostgresType) -> bool:
     if left.base == "decimal":
         scale = left.scale or 0
         return _holds_digits(right, _digits(left) - scale, scale)
+    if left.base == "year":
+        return right.base != "numeric" or _holds_digits(right, _YEAR_DIGITS, 0)
     if left.base in {"datetime", "timestamp"}:
         return _fraction(right) >= (left.size or 0)
     if right.base == "varchar" and right.size is not None:

@@ -76,7 +76,8 @@ class ServerFacts:
         shapes: Captured tables that exist, by label.
         cascades: Foreign keys of the captured tables that change rows by themselves.
         zero_dates: `database.table.column` names that hold dates with a zero part.
-        unprobed: Tables that are too large to be looked through for zero dates.
+        zero_years: `database.table.column` names of YEAR columns that hold 0000.
+        unprobed: Tables that are too large to be looked through for either.
     """
 
     role: Role
@@ -98,6 +99,7 @@ class ServerFacts:
     shapes: Mapping[str, TableShape] = field(default_factory=dict[str, TableShape])
     cascades: tuple[Cascade, ...] = ()
     zero_dates: tuple[str, ...] = ()
+    zero_years: tuple[str, ...] = ()
     unprobed: tuple[str, ...] = ()
 
 

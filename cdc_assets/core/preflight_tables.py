@@ -98,14 +98,35 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             "Such a date arrives as NULL. Change the rows, or exclude_columns: "
             + column.partition(".")[2],
         )
+    for column in server.zero_years:
+        yield Fault(
+            column,
+            "the year 0000",
+            "real years or NULL: the snapshot reads 0000 as 2000",
+            "Change the rows until the snapshot is over (the stream reads 0000 as it is), or"
+            f" exclude_columns: {column.partition('.')[2]}",
+        )
     for table_label in server.unprobed:
         yield Fault(
             table_label,
-            "too many rows to look through for zero dates",
-            "no dates with a zero part",
-            f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<column>) = 0;",
+            "too many rows to look through for zero dates and zero years",
+            "no dates with a zero part, no year 0000",
+            f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<date column>) = 0"
+            " OR <year column> = 0;",
             "warning",
         )
+
+
+def _backticks(shape: TableShape) -> Iterator[Fault]:
+    for column in shape.columns:
+        if "`" in column.name:
+            # Also where it is not carried: the reader looks for every column by its name.
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                "a name with a backtick, which the readers write twice and then do not find",
+                "a name without one",
+                "Rename the column, or leave the table out",
+            )
 
 
 def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Iterator[Fault]:
@@ -131,15 +152,7 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             f"Write nothing to {shape.label} during the snapshot, or leave the queries out",
             "error" if shape.rows_estimate > CHUNK_ROWS else "warning",
         )
-    for column in shape.columns:
-        if "`" in column.name:
-            # Also where it is not carried: the reader looks for every column by its name.
-            yield Fault(
-                f"{shape.label}.{column.name}",
-                "a name with a backtick, which the readers write twice and then do not find",
-                "a name without one",
-                "Rename the column, or leave the table out",
-            )
+    yield from _backticks(shape)
     names = {column.name for column in carried_names(spec, table, shape)}
     for name in shape.primary_key:
         if name not in names:
@@ -158,6 +171,14 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
                 f"type {column.column_type}",
                 f"a type that can be carried: {error.reason}",
                 f"Exclude it: exclude_columns: {table.alias}.{column.name}",
+            )
+        if column.data_type == "float":
+            yield Fault(
+                f"{shape.label}.{column.name}",
+                f"{column.column_type}: the snapshot brings the 6 digits that the server shows",
+                "DOUBLE, where more digits count",
+                f"ALTER TABLE {_label(shape.label)} MODIFY {quote_name(column.name)} DOUBLE;",
+                "warning",
             )
 
 

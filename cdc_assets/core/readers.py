@@ -1,15 +1,16 @@
 """Readers: which captured tables share one binlog connection, and what it reads. Pure.
 
 A MySQL source of Flink CDC reads one list of columns, and one declared primary key. Tables
-share a reader when both fit all of them, so that nothing is read as text and cast back, and
-the planner still knows the key. That matters: without it every update reaches the writer as
-a delete and an insert, and a flush between the two leaves a row missing at the target.
+share a reader when both fit all of them, so that nothing is read as text and cast back.
+Tables of unlike keys are read with all their key columns as the declared key.
 
-Knowing the key is not enough where the tables are told apart by a WHERE: Flink 1.20 keeps
-both halves of an update below a condition on columns outside the key, and a writer without
-a buffer writes the first one as a delete. So for a topic no row is filtered. Each row goes
-to each table's writer, with the table's name in the column `TABLE_FIELD` or NULL, and the
-sink drops rows with NULL in a column that must not be NULL. The field stays in the record.
+Tables are told apart by a WHERE, and Flink 1.20 keeps both halves of an update below a
+condition on columns outside the key: a writer without a buffer writes the first one as a
+delete. So for a topic no row is filtered, and the tables of a reader have one key, which the
+planner then knows. Each row goes to each table's writer, with the table's name in the column
+`TABLE_FIELD` or NULL, and the sink drops rows with NULL in a column that must not be NULL.
+The field stays in the record. A query, too, gets tables of one key only: without a key that
+the planner knows, joins and aggregates keep every row.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Reader:
     """One binlog connection (one per subtask while a snapshot runs) and the tables it serves.
 
     Attributes:
-        tables: At least one; more than one are of one database and have one key.
+        tables: At least one; more than one are of one database.
         columns: Name and Flink type of everything it reads, in a fixed order.
         server_ids: One id for each subtask.
     """
@@ -112,8 +113,13 @@ class Reader:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """Return the primary key of all its tables, as the source has it."""
-        return self.tables[0].source_key
+        """Return the primary keys of all its tables, as the source has them, as one."""
+        return tuple(dict.fromkeys(name for each in self.tables for name in each.source_key))
+
+    @property
+    def cut_by(self) -> tuple[bool, ...]:
+        """Return which parts of the key are integers; of several keys the first one's."""
+        return self.tables[0].cut_by
 
     def type_of(self, name: str) -> str:
         """Return the type that a column is read as."""
@@ -123,9 +129,10 @@ class Reader:
 def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader, ...]:
     """Return the readers of a stream, in the order of their first tables.
 
-    Tables share a reader when they are of one database, have the same primary key (names,
-    order and types), and no column name of theirs stands for types that no one type can
-    hold. Each table joins the first reader that it fits.
+    Tables share a reader when they are of one database, their snapshots are cut in the same
+    way, and no column name of theirs stands for types that no one type can hold. Into a
+    topic, or with queries, they have the same primary key as well (names, order and types).
+    Each table joins the first reader that it fits.
 
     Raises:
         ConfigurationError: A table is missing or has no primary key, or the range of server
@@ -143,7 +150,9 @@ def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader
         own = each.read_types
         for index, group in enumerate(groups):
             union = (
-                _union(merged[index], own) if shares and _may_share(spec, group[0], each) else None
+                _union(merged[index], own)
+                if shares and all(_may_share(spec, one, each) for one in group)
+                else None
             )
             if union is not None:
                 group.append(each)
@@ -222,18 +231,35 @@ def own_value(way: Carried, read_as: str, quoted: str) -> str:
 
 
 def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool:
-    if spec.target_kind == "kafka" and any(
+    if one.metadata or other.metadata or one.table.database != other.table.database:
+        return False
+    is_topic = spec.target_kind == "kafka"
+    if is_topic and any(
         # Rows of other tables must get through to the writer, which drops them.
         has_table_field(each) or each.transform.changes_rows
         for each in (one, other)
     ):
         return False
+    # Where Flink keeps rows it finds them again by their key, so there it must know the key.
+    if not is_topic and not spec.stateful and not spec.materializes:
+        # How the snapshot is cut is a setting of the reader (`flink.source_sql`).
+        return one.cut_by[0] == other.cut_by[0] and not (
+            _leaves_empty(one, other.source_key) or _leaves_empty(other, one.source_key)
+        )
     return (
-        not (one.metadata or other.metadata)
-        and one.table.database == other.table.database
-        and one.key == other.key
+        one.key == other.key
         and one.cut_by == other.cut_by
         and all(one.source_type(name) == other.source_type(name) for name in one.key)
+    )
+
+
+def _leaves_empty(table: TableColumns, key: Sequence[str]) -> bool:
+    """Return whether a table has NULL in another one's key: Flink takes a key for NOT NULL."""
+    own = {way.column.name: way for way in table.known}
+    return any(
+        own[name].column.nullable or own[name].source_type.startswith(("DATE", "TIMESTAMP"))
+        for name in key
+        if name in own and name not in table.source_key
     )
 
 

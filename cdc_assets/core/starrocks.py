@@ -33,7 +33,7 @@ _OPERATION = "__op"
 _DECIMAL_DIGITS = 38
 # DECIMAL without `use_decimal_v3` is DECIMALV2 with these limits.
 _OLD_DIGITS, _OLD_SCALE = 27, 9
-_NOT_A_KEY = frozenset({"decimal", "double"})
+_NOT_A_KEY = frozenset({"decimal", "float", "double"})
 _INTEGER_WORDS = ("TINYINT", "SMALLINT", "INT", "BIGINT", "LARGEINT")
 _KEY_BYTES = {"BOOLEAN": 1, "TINYINT": 1, "SMALLINT": 2, "INT": 4, "BIGINT": 8, "LARGEINT": 16,
               "DATE": 4, "DATETIME": 8}  # fmt: skip
@@ -47,6 +47,7 @@ _TAKES: Mapping[str, frozenset[str]] = {
     "bigint unsigned": frozenset({"DECIMAL", "BIGINT", "INT", "SMALLINT", "TINYINT"}),
     "largeint": frozenset({"DECIMAL", "BIGINT", "INT"}),
     "decimal": frozenset({"DECIMAL", "BIGINT", "INT"}),
+    "float": frozenset({"FLOAT", "INT"}),
     "double": frozenset({"DOUBLE", "INT"}),
     "char": frozenset({"STRING"}),
     "varchar": frozenset({"STRING"}),
@@ -134,7 +135,9 @@ def _choice(kind: MySqlType) -> str:
 
 _TYPES: dict[str, Callable[[MySqlType], str]] = {
     **dict.fromkeys(INT_BITS, _integer),
+    "float": lambda _: "FLOAT",
     "double": lambda _: "DOUBLE",
+    "year": lambda _: "INT",
     "bit": lambda _: "BOOLEAN",
     "date": lambda _: "DATE",
     "datetime": lambda _: "DATETIME",

@@ -155,6 +155,8 @@ def unusable(shape: TableShape, column: Column) -> str:
         way = carried(shape.label, column, target="kafka")
     except UnsupportedType as error:
         return error.reason
+    if MySqlType.parse(column).base == "float":
+        return "the snapshot reads 6 significant digits of it, the stream all of them"
     return "" if way.expression == "{}" else "what the reader brings is made right on the way out"
 
 

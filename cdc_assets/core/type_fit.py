@@ -15,6 +15,7 @@ _MAX_BYTES_PER_CHARACTER = 4
 _UNICODE = frozenset({"utf8mb4", "utf16", "utf32"})
 _BASIC_PLANE = frozenset({"utf8", "utf8mb3", "ucs2", "ascii"})
 _FRACTIONS = frozenset({"datetime", "timestamp"})
+_LAST_YEAR = 2155
 _CHARACTERS = frozenset({"char", "varchar", *TEXT_BYTES})
 _BYTES = frozenset({"varbinary", *BLOB_BYTES})
 
@@ -52,6 +53,10 @@ def _fits(left: MySqlType, right: MySqlType) -> bool:
         return right.base in _CHARACTERS and _text_fits(left, right)
     if left.base in _BYTES:
         return right.base in _BYTES and _capacity(right) >= _capacity(left)
+    if left.base == "float" and right.base == "double":
+        return right.scale is None and (left.unsigned or not right.unsigned)
+    if left.base == "year" and right.base in INT_BITS:
+        return _bounds(right)[1] >= _LAST_YEAR
     if left.base == "timestamp" and right.base == "datetime":  # written as UTC
         return (right.size or 0) >= (left.size or 0)
     if left.base == "enum" and right.base == "varchar":
@@ -74,7 +79,7 @@ def _same_base_fits(left: MySqlType, right: MySqlType) -> bool:
         return (right.size or 1) == (left.size or 1)  # another length pads differently
     if left.base in {"enum", "set"}:
         return set(left.values) <= set(right.values)
-    if left.base == "double":
+    if left.base in {"float", "double"}:
         return right.scale is None and (left.unsigned or not right.unsigned)
     return True
 

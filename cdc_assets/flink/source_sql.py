@@ -174,7 +174,7 @@ def _chunking(reader: Reader, *, is_stateful: bool) -> Mapping[str, str]:
     backfill every change since the snapshot began is delivered, which an upsert takes and
     a running count does not.
     """
-    is_integer = reader.tables[0].cut_by
+    is_integer = reader.cut_by
     if is_integer[0]:
         return {}
     if not is_stateful:

@@ -32,12 +32,12 @@ _OPENS = (
     *("util.concurrent.atomic", "util.concurrent.locks"),
 )
 
-_TASK_MANAGER_MEMORY = {
+_JOB_HEAP, _TASK_HEAP, _FRAMEWORK_HEAP = 384, 448, 128  # megabytes
+_TASK_MANAGER = {
     # TaskManagerRunner refuses to start without these when no script computes them.
     "taskmanager.cpu.cores": "2.0",
-    "taskmanager.memory.task.heap.size": f"{448 * _MEGABYTE}b",
     "taskmanager.memory.task.off-heap.size": "0b",
-    "taskmanager.memory.framework.heap.size": f"{128 * _MEGABYTE}b",
+    "taskmanager.memory.framework.heap.size": f"{_FRAMEWORK_HEAP * _MEGABYTE}b",
     "taskmanager.memory.framework.off-heap.size": f"{128 * _MEGABYTE}b",
     "taskmanager.memory.network.min": f"{128 * _MEGABYTE}b",
     "taskmanager.memory.network.max": f"{128 * _MEGABYTE}b",
@@ -115,7 +115,12 @@ def write_configuration(home: Path, ports: FlinkPorts) -> Path:
 
 
 def flink_services(
-    home: Path, cache: Cache, ports: FlinkPorts, connectors: Sequence[str] = ()
+    home: Path,
+    cache: Cache,
+    ports: FlinkPorts,
+    connectors: Sequence[str] = (),
+    *,
+    heap_factor: int = 1,
 ) -> list[Service]:
     """Return the three services of the cluster, the job manager first.
 
@@ -124,19 +129,25 @@ def flink_services(
         cache: Holds the jars.
         ports: Of the cluster.
         connectors: Packages of the targets, whose jars go on the class path, too.
+        heap_factor: How many times the usual heap the job and the task manager get.
     """
     conf = home / "flink" / "conf"
+    task_heap = _TASK_HEAP * heap_factor
+    task_manager = {
+        **_TASK_MANAGER,
+        "taskmanager.memory.task.heap.size": f"{task_heap * _MEGABYTE}b",
+    }
     jars = [*_library(cache), *_jars(cache, connectors)]
     gateway_jars = [*_jars(cache, _GATEWAY_JARS), *_sorted_jars(_flink(cache) / "opt")]
     task_options = [
-        part for key, value in _TASK_MANAGER_MEMORY.items() for part in ("-D", f"{key}={value}")
+        part for key, value in task_manager.items() for part in ("-D", f"{key}={value}")
     ]
     runtime = "org.apache.flink.runtime"
     return [
         _java_service(
             home,
             ("jobmanager", "Flink job manager", ports.rest, "jobmanager"),
-            memory=["-Xmx384m", "-XX:MaxMetaspaceSize=256m"],
+            memory=[f"-Xmx{_JOB_HEAP * heap_factor}m", "-XX:MaxMetaspaceSize=256m"],
             jars=jars,
             main=[f"{runtime}.entrypoint.StandaloneSessionClusterEntrypoint"],
             arguments=["--configDir", str(conf), "--executionMode", "cluster"],
@@ -145,7 +156,11 @@ def flink_services(
         _java_service(
             home,
             ("taskmanager", "Flink task manager", ports.task, "taskmanager"),
-            memory=["-Xmx576m", "-XX:MaxDirectMemorySize=320m", "-XX:MaxMetaspaceSize=256m"],
+            memory=[
+                f"-Xmx{task_heap + _FRAMEWORK_HEAP}m",
+                "-XX:MaxDirectMemorySize=320m",
+                "-XX:MaxMetaspaceSize=256m",
+            ],
             jars=jars,
             main=[f"{runtime}.taskexecutor.TaskManagerRunner"],
             arguments=["--configDir", str(conf), *task_options],

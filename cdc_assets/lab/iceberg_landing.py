@@ -5,7 +5,7 @@ from __future__ import annotations
 from cdc_assets.core.iceberg import IcebergCatalog
 from cdc_assets.lab import iceberg_server
 from cdc_assets.lab.iceberg_rows import IcebergRows
-from cdc_assets.lab.landing import Rows
+from cdc_assets.lab.landing import COPIED_TARGETS, Rows
 from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.iceberg_catalog import Foreign, imported
 
@@ -58,9 +58,33 @@ class IcebergLanding:
         rows = self._target.rows("orders", ["id"], timeout_seconds=_SECONDS)
         return any(isinstance(row[0], int) and row[0] >= number for row in rows)
 
-    def repeated_writes(self) -> tuple[int, int] | None:
-        """Return that nothing tells: a row that came again replaced itself."""
-        return None
+    def repeated_writes(self) -> tuple[int, int]:
+        """Count the rows that all commits added; a delete adds none, so it is not counted."""
+        total, again = 0, 0
+        for name in COPIED_TARGETS:
+            rows = self._added(name)
+            total += len(rows)
+            again += len(rows) - len(set(rows))
+        return total, again
+
+    def _added(self, name: str) -> list[tuple[object, ...]]:
+        parquet: Foreign = imported("pyarrow.parquet")
+        catalog: Foreign = imported("pyiceberg.catalog.rest").RestCatalog("lab", uri=self._uri)
+        table = catalog.load_table((iceberg_server.NAMESPACE, name))
+        # The tables are neither compacted nor expired here, so each file is still named.
+        paths = {
+            str(entry.data_file.file_path)
+            for snapshot in table.snapshots()
+            for manifest in snapshot.manifests(table.io)
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=False)
+            if int(entry.data_file.content) == 0
+        }
+        rows: list[tuple[object, ...]] = []
+        for path in sorted(paths):
+            with table.io.new_input(path).open() as opened:
+                columns = parquet.ParquetFile(opened).read().to_pydict()
+                rows.extend(zip(*columns.values(), strict=True))
+        return rows
 
 
 def _schema(columns: tuple[tuple[str, str], ...]) -> Foreign:

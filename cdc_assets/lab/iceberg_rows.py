@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.types import INT_BITS, MySqlType
+from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.targets.iceberg import IcebergTarget
 
 _SECONDS = 120.0
@@ -61,6 +62,8 @@ def _change(source: TableShape | None, name: str) -> Callable[[object], object]:
     def change(value: object) -> object:
         if isinstance(value, bool):  # BIT(1), which the driver returns as a byte
             return b"\x01" if value else b"\x00"
+        if base == "float" and isinstance(value, float):
+            return shown_float(value)
         if base == "decimal" and isinstance(value, str):
             return Decimal(value)
         if base in INT_BITS and isinstance(value, Decimal):  # BIGINT UNSIGNED

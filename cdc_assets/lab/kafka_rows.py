@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.types import INT_BITS, MySqlType
+from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.targets.kafka import KafkaTarget
 from cdc_assets.targets.kafka_keys import read_moment
 
@@ -75,7 +76,9 @@ def reader_of(column: Column) -> Callable[[Any], object]:
 
 _READERS: Mapping[str, Callable[[Any], object]] = {
     "decimal": lambda value: Decimal(str(value)),
+    "float": shown_float,
     "double": float,
+    "year": int,
     "datetime": read_moment,
     "timestamp": read_moment,
     **dict.fromkeys(

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from cdc_assets.core.stream import TargetKind
+from cdc_assets.errors import ConfigurationError
 from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.data_templates import find_program
 from cdc_assets.lab.flink_cluster import FlinkPorts, flink_services, write_configuration
@@ -17,6 +18,9 @@ from cdc_assets.lab.source_server import ServerKind, SourceServer
 from cdc_assets.lab.state import Account, LabState, Service
 from cdc_assets.lab.target_systems import target_system
 
+# A job of a hundred readers needs more memory than the demonstration.
+HEAP_VARIABLE = "CDC_ASSETS_LAB_HEAP_FACTOR"
+_MOST_HEAP = 8
 # The source servers' versions before and after the upgrade. For MySQL both sides are the one
 # version that the registries hold: the switchover is real, the upgrade is not.
 VERSIONS: dict[ServerKind, tuple[str, str]] = {
@@ -81,7 +85,7 @@ def plan_lab(
             )
             for each in servers
         ),
-        *flink_services(home, cache, ports, system.jars),
+        *flink_services(home, cache, ports, system.jars, heap_factor=_heap_factor()),
         _endpoint(home, endpoint, control, blue_port),
         _rds(home, rds),
         *system.services(home, cache, taken[_PORTS:], accounts),
@@ -97,6 +101,15 @@ def plan_lab(
         next_server_id=_FIRST_SERVER_ID + len(servers),
         target_kind=target,
     )
+
+
+def _heap_factor() -> int:
+    text = os.environ.get(HEAP_VARIABLE, "1")
+    if not text.isdigit() or not 1 <= int(text) <= _MOST_HEAP:
+        raise ConfigurationError(
+            f"must be a number from 1 to {_MOST_HEAP}", field=HEAP_VARIABLE, value=text
+        )
+    return int(text)
 
 
 def _endpoint(home: Path, port: int, control: int, target: int) -> Service:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from cdc_assets.lab.landing import Rows
+from cdc_assets.lab.landing import COPIED_TARGETS, Rows
 from cdc_assets.lab.starrocks_rows import StarRocksRows
 from cdc_assets.lab.starrocks_server import DATABASE, execute
 from cdc_assets.lab.state import Account
@@ -53,5 +53,17 @@ class StarRocksLanding:
         query = f"SELECT 1 FROM `{DATABASE}`.orders WHERE id >= {int(number)} LIMIT 1"
         return bool(execute(self._port, self._account, query))
 
-    def repeated_writes(self) -> None:
-        """Return that nothing tells: a load keeps the last row of each key only."""
+    def repeated_writes(self) -> tuple[int, int]:
+        """Count the rows of all loads; only the stand-in remembers them.
+
+        Of several rows of one key in one load the last counts, in StarRocks as here.
+        """
+        names = ", ".join(f"'{name}'" for name in COPIED_TARGETS)
+        rows = execute(
+            self._port,
+            self._account,
+            "SELECT RECEIVED, AGAIN FROM information_schema.stand_in_received"
+            f" WHERE TABLE_SCHEMA = '{DATABASE}' AND TABLE_NAME IN ({names})",
+        )
+        counts = [(int(str(received)), int(str(again))) for received, again in rows]
+        return sum(count for count, _ in counts), sum(again for _, again in counts)

@@ -35,6 +35,10 @@ FROM {CATALOG}.columns AS c JOIN {CATALOG}.tables AS t ON t.db = c.db AND t.name
     f"""CREATE OR REPLACE VIEW {CATALOG}.information_tables AS
 SELECT db AS TABLE_SCHEMA, name AS TABLE_NAME, 'BASE TABLE' AS TABLE_TYPE, 0::BIGINT AS TABLE_ROWS
 FROM {CATALOG}.tables""",
+    f"""CREATE OR REPLACE VIEW {CATALOG}.information_received AS
+SELECT db AS TABLE_SCHEMA, name AS TABLE_NAME, COUNT(*) AS RECEIVED,
+  COUNT(*) - COUNT(DISTINCT row) AS AGAIN
+FROM {CATALOG}.received GROUP BY db, name""",
     f"""CREATE OR REPLACE VIEW {CATALOG}.information_schemata AS
 SELECT name AS SCHEMA_NAME FROM {CATALOG}.databases""",
 )
@@ -42,6 +46,8 @@ _VIEWS = {
     "columns": "information_columns",
     "tables": "information_tables",
     "schemata": "information_schemata",
+    # The stand-in's own: row writes of loads, and how many of them came again.
+    "stand_in_received": "information_received",
 }
 """Tables of `information_schema` that are there; others do not exist."""
 

@@ -36,7 +36,10 @@ from cdc_assets.ports import Server
 # A look for zero dates reads the whole table; beyond this many rows it is left to a person.
 _PROBED_ROWS = 2_000_000
 _PROBE_SECONDS = 30.0
-_DATES = frozenset({"date", "datetime", "timestamp"})
+_ZERO = ("zero_dates", "MAX(DAYOFMONTH({0}) = 0 OR MONTH({0}) = 0 OR YEAR({0}) = 0)")
+_ZERO_YEAR = ("zero_years", "MAX({0} = 0)")
+# By data type: the fact, and the expression that is 1 where a row makes it one.
+_LOOKS = {**dict.fromkeys(("date", "datetime", "timestamp"), (_ZERO,)), "year": (_ZERO_YEAR,)}
 _CASCADE = re.compile(
     r"CONSTRAINT `((?:[^`]|``)+)` FOREIGN KEY[^\n]*?"
     r"(ON (?:DELETE|UPDATE) (?:CASCADE|SET NULL|SET DEFAULT))"
@@ -243,44 +246,44 @@ def _cascades(session: Session, shape: TableShape) -> Sequence[Cascade]:
 def _looked_through(
     source: MySqlSource, server: Server, spec: StreamSpec, facts: ServerFacts
 ) -> dict[str, tuple[str, ...]]:
-    found: list[str] = []
-    unprobed: list[str] = []
+    found: dict[str, list[str]] = {"zero_dates": [], "zero_years": [], "unprobed": []}
     for table in spec.tables:
         shape = facts.shapes.get(table.label)
         if shape is None or not facts.may_select.get(table.label):
             continue
-        read = {c.name for c in carried_names(spec, table, shape)}
-        read |= set(spec.transform_of(table).reads([c.name for c in shape.columns]))
-        carried = {c.name for c in shape.columns if c.name in read and c.data_type in _DATES}
+        carried = {column.name for column in carried_names(spec, table, shape)}
+        carried |= set(spec.transform_of(table).reads([c.name for c in shape.columns]))
         for each in members_of(shape):
-            names = [c.name for c in each.columns if c.name in carried]
-            if not names:
+            looks = [
+                (fact, column.name, look.format(quote_name(column.name).replace("%", "%%")))
+                for column in each.columns
+                if column.name in carried
+                for fact, look in _LOOKS.get(column.data_type, ())
+            ]
+            if not looks:
                 continue
             if each.rows_estimate > _PROBED_ROWS:
-                unprobed.append(each.label)
+                found["unprobed"].append(each.label)
                 continue
             try:
-                found += _zero_dates(source, server, each, names)
+                values = _looked(source, server, each, [look for _, _, look in looks])
             except SourceError:
-                unprobed.append(each.label)
-    return {"zero_dates": tuple(found), "unprobed": tuple(unprobed)}
+                found["unprobed"].append(each.label)
+                continue
+            for (fact, name, _), value in zip(looks, values, strict=True):
+                if text_of(value) == "1":
+                    found[fact].append(f"{each.label}.{name}")
+    return {fact: tuple(names) for fact, names in found.items()}
 
 
-def _zero_dates(
-    source: MySqlSource, server: Server, table: TableShape, names: Sequence[str]
-) -> Sequence[str]:
-    quoted = [quote_name(name).replace("%", "%%") for name in names]
-    looks = ", ".join(
-        f"MAX(DAYOFMONTH({name}) = 0 OR MONTH({name}) = 0 OR YEAR({name}) = 0)" for name in quoted
+def _looked(
+    source: MySqlSource, server: Server, table: TableShape, looks: Sequence[str]
+) -> Sequence[object]:
+    statement = Statement(
+        f"SELECT {', '.join(looks)} FROM {table_name(table.database, table.name)}"
     )
-    statement = Statement(f"SELECT {looks} FROM {table_name(table.database, table.name)}")
     with open_session(source.login, server, read_timeout_seconds=_PROBE_SECONDS) as session:
-        row = session.rows(statement)[0]
-    return [
-        f"{table.label}.{name}"
-        for name, value in zip(names, row, strict=True)
-        if text_of(value) == "1"
-    ]
+        return session.rows(statement)[0]
 
 
 def _target_facts(target: TargetProbe, spec: StreamSpec, source: ServerFacts) -> TargetFacts:

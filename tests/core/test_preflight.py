@@ -186,7 +186,7 @@ def test_a_table_without_primary_key_is_named() -> None:
 
 
 def test_an_unsupported_type_names_table_and_column_and_can_be_left_out() -> None:
-    price = Column("price", "float", "float")
+    price = Column("price", "json", "json")
     shape = replace(ORDERS, columns=(ID, NAME, price))
     found = [f for f in judge(with_source_table(shape)) if f.field == "shop.orders.price"]
     assert "exclude_columns: orders.price" in found[0].fix
@@ -219,6 +219,14 @@ def test_a_column_that_is_computed_is_written() -> None:
     assert judge(replace(facts, spec=spec)) == ()
 
 
+def test_a_float_is_carried_and_its_digits_are_told() -> None:
+    shape = replace(ORDERS, columns=(ID, NAME, Column("price", "float", "float")))
+    found = [f for f in judge(with_source_table(shape)) if f.field == "shop.orders.price"]
+    assert [(fault.severity, fault.fix) for fault in found] == [
+        ("warning", "ALTER TABLE `shop`.`orders` MODIFY `price` DOUBLE;")
+    ]
+
+
 def test_an_exclusion_that_excludes_nothing_is_an_error() -> None:
     fault = only(replace(GOOD, spec=replace(SPEC, exclude_columns=("orders.nmae",))))
     assert "orders.nmae" in fault.found
@@ -240,6 +248,8 @@ def test_a_cascade_changes_rows_that_are_not_in_the_binlog() -> None:
 
 def test_zero_dates_are_an_error_and_an_unread_table_a_warning() -> None:
     assert only(with_server(zero_dates=("shop.orders.d",))).severity == "error"
+    lost = only(with_server(zero_years=("shop.orders.y",)))
+    assert (lost.severity, lost.field) == ("error", "shop.orders.y")
     assert only(with_server(unprobed=("shop.orders",))).severity == "warning"
 
 

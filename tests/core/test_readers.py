@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.readers import Reader, common_type, plan_readers
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.transform import Transform
 from cdc_assets.errors import ConfigurationError
 
 ID = Column("id", "bigint", "bigint(20)", nullable=False)
@@ -63,29 +64,79 @@ def test_each_table_has_its_own_reader_where_the_stream_says_so() -> None:
     assert names(plan(shape("a"), shape("b"), readers="per-table")) == [["a"], ["b"]]
 
 
+UNLIKE_KEYS = {
+    "name": shape("b", replace(ID, name="order_id"), key=("order_id",)),
+    "composite": shape("b", ID, replace(COUNT, nullable=False), key=("id", "n")),
+    "type": shape("b", replace(ID, column_type="bigint(20) unsigned")),
+}
+
+
+@pytest.mark.parametrize("other", UNLIKE_KEYS.values(), ids=UNLIKE_KEYS)
+def test_unlike_keys_share_a_reader_whose_key_is_all_of_them(other: TableShape) -> None:
+    (reader,) = plan(shape("a"), other, shape("c"))
+    assert reader.key == tuple(dict.fromkeys(("id", *other.primary_key)))
+
+
+@pytest.mark.parametrize("other", UNLIKE_KEYS.values(), ids=UNLIKE_KEYS)
+def test_tables_of_unlike_keys_have_readers_of_their_own_into_topics(other: TableShape) -> None:
+    found = plan(shape("a"), other, shape("c"), target_kind="kafka")
+    assert names(found) == [["a", "c"], ["b"]]
+
+
+@pytest.mark.parametrize("other", UNLIKE_KEYS.values(), ids=UNLIKE_KEYS)
+def test_tables_of_unlike_keys_have_readers_of_their_own_for_queries(other: TableShape) -> None:
+    found = plan(shape("a"), other, shape("c"), queries=(QuerySpec("q", "SELECT 1"),))
+    assert names(found) == [["a", "c"], ["b"]]
+
+
 @pytest.mark.parametrize(
     "other",
     [
-        shape("b", replace(ID, name="order_id"), key=("order_id",)),
-        shape("b", ID, replace(COUNT, nullable=False), key=("id", "n")),
-        shape("b", replace(ID, column_type="bigint(20) unsigned")),
         shape("b", replace(TEXT, name="id")),
         replace(shape("b"), database="crm"),
+        shape("b", replace(TEXT, nullable=False), key=("note",)),
+        shape("b", ID, replace(ID, name="at"), key=("at",)),
     ],
-    ids=["name", "composite", "type", "text", "database"],
+    ids=["text", "database", "cut by a text", "a key that may be empty elsewhere"],
 )
-def test_another_key_or_database_is_another_reader(other: TableShape) -> None:
-    assert names(plan(shape("a"), other, shape("c"))) == [["a", "c"], ["b"]]
+def test_what_fits_no_common_reader_is_another_one(other: TableShape) -> None:
+    assert names(
+        plan(shape("a", ID, replace(ID, name="at", nullable=True)), other, shape("c"))
+    ) == [
+        ["a", "c"],
+        ["b"],
+    ]
 
 
-def test_composite_keys_share_only_in_the_same_order() -> None:
+def test_composite_keys_of_another_order_are_one_reader_but_not_into_topics() -> None:
     columns = (ID, replace(COUNT, nullable=False))
     one, two, turned = (
         shape("a", *columns, key=("id", "n")),
         shape("b", *columns, key=("id", "n")),
         shape("c", *columns, key=("n", "id")),
     )
-    assert names(plan(one, two, turned)) == [["a", "b"], ["c"]]
+    assert names(plan(one, two, turned)) == [["a", "b", "c"]]
+    assert names(plan(one, two, turned, target_kind="kafka")) == [["a", "b"], ["c"]]
+
+
+def test_tables_of_unlike_keys_have_readers_of_their_own_where_flink_keeps_their_rows() -> None:
+    """Without the key it would look for a row by all its columns."""
+    tables = (shape("a", ID, COUNT), shape("b", ID, replace(COUNT, nullable=False), key=("n",)))
+    tables = (replace(tables[0], columns=(ID, replace(COUNT, nullable=False))), tables[1])
+    assert names(plan(*tables, target_kind="iceberg")) == [["a", "b"]]
+    filtered = (Transform("a", filter="n > 1"),)
+    assert names(plan(*tables, target_kind="iceberg", transforms=filtered)) == [["a"], ["b"]]
+    assert names(plan(*tables, target_kind="starrocks", transforms=filtered)) == [["a", "b"]]
+
+
+def test_a_transformed_table_has_a_reader_of_its_own_into_topics() -> None:
+    """Its rows are dropped by a mark of its own."""
+    tables = (shape("a", ID, COUNT), shape("b", ID, COUNT), shape("c", ID))
+    filtered = (Transform("b", filter="id > 1"),)
+    found = plan(*tables, target_kind="kafka", transforms=filtered)
+    assert names(found) == [["a", "c"], ["b"]]
+    projected = (Transform("b", columns=("id",)),)
+    assert len(plan(*tables, target_kind="kafka", transforms=projected)) == 1
 
 
 def test_a_name_for_unlike_types_is_another_reader() -> None:
@@ -111,7 +162,7 @@ def test_names_that_differ_in_case_are_two_columns() -> None:
 def test_each_subtask_has_an_id_of_its_own_or_the_range_is_refused(
     tables: int, parallelism: int, spare: int, first: int
 ) -> None:
-    # Each table has a key of its own name, so none shares a reader.
+    # Each table has a key of its own name, so none shares a reader into a topic.
     shapes = [
         shape(f"t{number}", replace(ID, name=f"id{number}"), key=(f"id{number}",))
         for number in range(tables)
@@ -120,9 +171,10 @@ def test_each_subtask_has_an_id_of_its_own_or_the_range_is_refused(
     span = ServerIdRange(first, first + size - 1)
     if size < tables * parallelism:
         with pytest.raises(ConfigurationError, match="server_ids"):
-            plan(*shapes, ids=str(span), parallelism=parallelism)
+            plan(*shapes, ids=str(span), parallelism=parallelism, target_kind="kafka")
         return
-    blocks = [reader.server_ids for reader in plan(*shapes, ids=str(span), parallelism=parallelism)]
+    readers = plan(*shapes, ids=str(span), parallelism=parallelism, target_kind="kafka")
+    blocks = [reader.server_ids for reader in readers]
     used = [number for block in blocks for number in range(block.first, block.last + 1)]
     assert len(used) == len(set(used)) == tables * parallelism
     assert all(span.first <= number <= span.last for number in used)

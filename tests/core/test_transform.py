@@ -19,6 +19,7 @@ LONG = "n" * 64
 TYPES = {
     "id": "int", "amount": "decimal", "note": "text", "select": "int", "a`b.c d": "int",
     EMOJI: "int", LONG: "int", "shape": "geometry", "bits": "bit(9)", "rate": "double(10,2)",
+    "part": "float", "born": "year",
 }  # fmt: skip
 ORDERS = TableShape(
     "shop",
@@ -57,6 +58,8 @@ def test_names_of_every_kind_can_be_used_in_backticks() -> None:
         (Transform("orders", columns=("id", "nothing")), "s.columns.orders", "nothing, no column"),
         (Transform("orders", filter="bits IS NULL"), "s.filters.orders", "bit(9)"),
         (Transform("orders", filter="rate > 1"), "s.filters.orders", "double(10,2)"),
+        (Transform("orders", filter="part > 1"), "s.filters.orders", "6 significant digits"),
+        (Transform("orders", filter="born > 1"), "s.filters.orders", "type year"),
         (Transform("orders", filter="shape IS NULL"), "s.filters.orders", "spatial"),
         (
             Transform("orders", lookups=(Lookup("c", (("id", "customer"),)),)),

@@ -125,12 +125,22 @@ def test_bits_are_turned_round() -> None:
     assert "REVERSE" in carried("d.t", column("bit(20)")).expression
 
 
+def test_the_years_of_the_binlog_begin_with_1901() -> None:
+    way = carried("d.t", column("year(4)"))
+    assert way.expression.format("`y`") == "CASE WHEN `y` = 1900 THEN 0 ELSE `y` END"
+
+
+@pytest.mark.parametrize("kind", ["float", "year(4)"])
+def test_what_needs_a_cast_or_is_not_exact_is_no_key(kind: str) -> None:
+    assert carried("d.t", column(kind)).source_type
+    with pytest.raises(UnsupportedType, match="key"):
+        carried("d.t", column(kind), is_key=True)
+
+
 @pytest.mark.parametrize(
     ("refused", "reason"),
     [
-        (column("float"), "6 significant digits"),
-        (column("time(3)"), "sign"),
-        (column("year(4)"), "0000"),
+        (column("time(3)"), "negative"),
         (column("json"), "differently"),
         (column("point"), "spatial"),
         (column("inet6"), "not proved"),
@@ -191,6 +201,8 @@ def test_an_unknown_type_is_refused_and_never_a_crash(kind: str) -> None:
         (column("decimal(10,2)"), column("decimal(12,2)")),
         (column("datetime(3)"), column("datetime(6)")),
         (column("timestamp(3)"), column("datetime(3)")),
+        (column("year(4)"), column("smallint(6)")),
+        (column("float"), column("double")),
         (column("binary(4)"), column("binary(4)")),
         (column("varbinary(50)"), column("blob")),
         (text("varchar(50)"), text("varchar(60)")),
@@ -214,6 +226,9 @@ def test_a_target_column_that_holds_every_value_fits(source: Column, target: Col
         (column("decimal(10,2)"), column("decimal(10,3)"), "narrower"),
         (column("datetime(6)"), column("datetime(3)"), "narrower"),
         (column("datetime"), column("timestamp"), "is not"),
+        (column("year(4)"), column("tinyint(4)"), "is not"),
+        (column("float"), column("float(7,4)"), "narrower"),
+        (column("double"), column("float"), "is not"),
         (column("binary(4)"), column("binary(5)"), "narrower"),
         (column("binary(4)"), column("varbinary(4)"), "is not"),
         (column("bit(20)"), column("bit(8)"), "narrower"),

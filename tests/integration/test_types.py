@@ -107,6 +107,16 @@ GROUPS: Mapping[str, Group] = {
         "double unsigned": ["0", "1e300", None],
         "double(20,5)": ["123456789012345.12345", "-0.00001", None],
     },
+    "types_float": {
+        "float": [
+            "3.402823466e38", "-3.402823466e38", "1.175494351e-38", "1.4e-45", "16777216", "0.1",
+            "-0.0001234567", "1e6", "123456.7", "0", None,
+        ],
+        "float unsigned": ["0", "3.4e38", None],
+        "float(7,4)": ["999.9999", "-0.0001", None],
+        "float(10,2)": ["12345678.91", "0.01", None],
+    },
+    "types_year": {"year": ["1901", "2155", "1970", "2000", "2069", None]},
     "types_date": {
         "date": [
             "1000-01-01", "9999-12-31", "1582-10-04", "1582-10-15", "1969-12-31", "1970-01-01",
@@ -204,6 +214,11 @@ def insert(source: Login, first_id: int) -> None:
                 values = [column[min(row, len(column) - 1)] for column in group.values()]
                 places = ", ".join(["%s"] * (len(values) + 1))
                 cursor.execute(f"insert into {name} values ({places})", [first_id + row, *values])
+
+
+def insert_zero_year(source: Login) -> None:
+    """Insert the year that only the stream reads as it is."""
+    executed(source, f"insert into types_year (id, c0) values ({STREAM_ROWS_FROM + 500}, '0000')")
 
 
 def differences(stage: Stage) -> list[Differing]:
@@ -304,6 +319,7 @@ def carried_twice(played: Played) -> Iterator[Stage]:
         planned = plan_readers(spec, source.shapes(source.endpoint, spec.tables))
         wait_for_stream(engine, job_id, readers=len(planned))
         insert(stage.source, STREAM_ROWS_FROM)
+        insert_zero_year(stage.source)
         changed_keys(stage.source)
         settle(stage, engine, job_id)
         yield stage

@@ -290,7 +290,7 @@ def test_another_platform_is_refused_in_one_line(system: str, machine: str, libc
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("command", [["demo"], ["switchovers", "2"], ["lab", "up"]])
+@pytest.mark.parametrize("command", [["demo"], ["switchovers", "2"], ["kills", "2"], ["lab", "up"]])
 def test_what_starts_a_lab_says_so_elsewhere_and_does_nothing(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

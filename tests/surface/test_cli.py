@@ -242,7 +242,7 @@ def test_help_names_the_lab_without_importing_it() -> None:
         sys.modules.pop(name)
     result = CliRunner().invoke(cli, ["--help"])
     assert result.exit_code == 0
-    assert {"lab", "demo", "switchovers"} <= set(result.stdout.split())
+    assert {"lab", "demo", "kills", "switchovers"} <= set(result.stdout.split())
     assert not any(name.startswith("cdc_assets.lab") for name in sys.modules)
 
 

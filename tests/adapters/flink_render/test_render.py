@@ -253,7 +253,7 @@ def test_odd_names_are_quoted_and_matched_exactly(odd: str) -> None:
 
 
 def test_a_column_that_cannot_be_carried_is_named() -> None:
-    shape = replace(ORDERS, columns=(ID, Column("price", "float", "float")))
+    shape = replace(ORDERS, columns=(ID, Column("price", "json", "json")))
     with pytest.raises(UnsupportedType, match=r"shop\.orders\.price"):
         RENDER(launch(), (shape, USERS), TARGETS)
 

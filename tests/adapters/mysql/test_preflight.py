@@ -130,6 +130,15 @@ def test_zero_dates_are_looked_for_column_by_column(server: ScriptedServer) -> N
     assert facts().zero_dates == ("shop.orders.d",)
 
 
+def test_the_year_0000_is_looked_for(server: ScriptedServer) -> None:
+    server.answers["SELECT TABLE_NAME, COLUMN_NAME, DATA_TYPE"] = [
+        ("orders", "id", "int", "int(11)", "NO", None, None, ""),
+        ("orders", "y", "year", "year(4)", "YES", None, None, ""),
+    ]
+    server.answers["SELECT MAX(`y` = 0"] = [(1,)]
+    assert facts().zero_years == ("shop.orders.y",)
+
+
 def test_a_look_that_takes_too_long_is_left_to_a_person(server: ScriptedServer) -> None:
     server.answers["SELECT MAX(DAYOFMONTH("] = refused(3024)
     assert facts().unprobed == ("shop.orders",)
