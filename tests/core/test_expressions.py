@@ -114,6 +114,8 @@ def _without_blanks(text: str) -> list[str]:
         ("DATE '2024-01-01' < day_of", ["day_of"]),
         ("value > 1", ["value"]),
         ("a = a", ["a"]),
+        ("created AT TIME ZONE 'UTC' > TIMESTAMPADD(DAY, 1, seen)", ["created", "seen"]),
+        ("(a IS DISTINCT FROM b) AND POSITION('x' IN c) > FLOOR(d)", ["a", "b", "c", "d"]),
     ],
 )
 def test_the_columns_that_an_expression_names_are_found(text: str, named: list[str]) -> None:
