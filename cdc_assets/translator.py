@@ -85,11 +85,15 @@ class CdcTranslator:
         return self._target(props)
 
     def _target(self, props: CdcProps) -> dg.AssetSpec:
-        stream = props.stream
+        stream, texts = props.stream, dict[str, str]()
         if props.query is not None:
             name, origin = props.query.target_name, "filled by a query over the stream"
+            texts["cdc/query"] = props.query.sql
         elif props.table is not None:
             name, origin = props.table.target_name, f"copy of {props.table.label}"
+            if condition := stream.transform_of(props.table).filter:
+                origin += ", filtered"
+                texts["cdc/filter"] = condition
         else:
             message = "a target table is either a copy or filled by a query"
             raise ValueError(message)
@@ -103,10 +107,9 @@ class CdcTranslator:
             tags={STREAM_TAG: stream.name},
             metadata={
                 "dagster/table_name": label,
-                **({"cdc/query": dg.MetadataValue.md(f"```sql\n{props.query.sql}\n```")}
-                   if props.query else {}),
+                **{key: dg.MetadataValue.md(f"```sql\n{sql}\n```") for key, sql in texts.items()},
             },
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True)

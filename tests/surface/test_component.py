@@ -200,6 +200,10 @@ def test_yaml_says_what_is_done_to_rows() -> None:
     assert isinstance(wiring.lookup, cdc_assets.PostgresTargetResource)
     assert isinstance(wiring.lookup.password, dg.EnvVar)
     assert wiring.lookup.port == 5432
+    specs = {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
+    orders = specs["target/warehouse/orders"]
+    assert orders.metadata["cdc/filter"] == dg.MetadataValue.md("```sql\namount > 1\n```")
+    assert "cdc/filter" not in specs["target/warehouse/customer"].metadata
 
 
 @pytest.mark.parametrize(
