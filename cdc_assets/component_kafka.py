@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import dagster as dg
@@ -16,7 +17,7 @@ from cdc_assets.component import (
     text_or_variable,
 )
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
-from cdc_assets.core.stream import QuerySpec, TargetKind
+from cdc_assets.core.stream import QuerySpec, StreamSpec, TargetKind
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.targets.resource import KafkaTargetResource
 
@@ -100,6 +101,11 @@ class MySqlToKafkaComponent(CdcStreamComponent):
         description="Key columns of each query's topic.",
         examples=[{"orders_by_product": ["product"]}],
     )
+    latest_values_only: bool = Field(
+        default=False,
+        description="Whether a filtered topic may get the last value of a key only, of those "
+        "within a second; any filter is taken then.",
+    )
     target_bootstrap_servers: str = Field(
         description=f"Brokers, `host:port`, comma separated. {LINK}",
         examples=["kafka.example:9092"],
@@ -167,6 +173,14 @@ class MySqlToKafkaComponent(CdcStreamComponent):
     def target_database_name(self) -> str:
         """Return the prefix of the topics."""
         return self.target_topic_prefix
+
+    def spec(self) -> StreamSpec:
+        """Return the stream.
+
+        Raises:
+            ConfigurationError: The attributes do not make one.
+        """
+        return replace(super().spec(), latest_values_only=self.latest_values_only)
 
     def query_specs(self) -> tuple[QuerySpec, ...]:
         """Return the queries with their declared columns and keys."""

@@ -276,6 +276,8 @@ class StreamSpec:
         exclude_columns: `table.column` names that are not carried.
         transforms: What is done to the rows of copied tables on their way.
         lookup_cache_seconds: How long a row of a lookup table is remembered, 0 for not at all.
+        latest_values_only: Whether a filtered topic may get the last value of a key only, of
+            those within a flush interval; any filter is taken then.
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
         flush_interval_seconds: How long the JDBC writer may hold rows back.
@@ -292,6 +294,7 @@ class StreamSpec:
     exclude_columns: tuple[str, ...] = ()
     transforms: tuple[Transform, ...] = ()
     lookup_cache_seconds: float = 0.0
+    latest_values_only: bool = False
     source_only: tuple[str, ...] = ()
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0

@@ -92,7 +92,7 @@ def _lookups(spec: StreamSpec, transform: Transform, shape: TableShape) -> Itera
 
 def _topic(spec: StreamSpec, transform: Transform, shape: TableShape) -> Iterator[Fault]:
     """Yield what a topic cannot tell: see docs/etl.md, "Rows that leave the filter"."""
-    if not transform.filter:
+    if not transform.filter or spec.latest_values_only:
         return
     field = f"{spec.name}.{transform.filter_field}"
     names = [column.name for column in shape.columns]
@@ -107,7 +107,7 @@ def _topic(spec: StreamSpec, transform: Transform, shape: TableShape) -> Iterato
             f"{', '.join(others)} in {transform.filter!r}, outside the primary key",
             "a filter over the primary key: below another one every update would reach the topic "
             "as a tombstone and a value",
-            "Leave the filter out and let the topic's readers filter, or fill the topic by a query",
+            "Set latest_values_only if the topic may get the last value of a flush interval only",
         )
     # The sink drops rows by NULL in a column of its own, in the whole job.
     if spec.queries:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.readers import TABLE_FIELD, key_of, plan_readers
+from cdc_assets.core.readers import TABLE_FIELD, TableColumns, key_of, plan_readers
 from cdc_assets.core.stream import QuerySpec, StreamSpec
 from cdc_assets.core.transform_check import require_sound
 from cdc_assets.core.types import Carried
@@ -125,7 +125,7 @@ def render_stream(
         for each in reader.tables:
             if each.table.alias not in spec.source_only:
                 shape = _found(sinks, each.table.target_name)
-                is_sieved = not sink.has_columns and bool(each.transform.filter)
+                is_sieved = not sink.has_columns and _sieves(spec, each)
                 copy = Copy(
                     each,
                     pairs=tuple((_sink_column(sink, shape, way), way) for way in each.columns),
@@ -163,6 +163,11 @@ def render_stream(
     secrets += lookups.sink.secrets if lookups else ()
     text = _for_people(ddl, statement, config, secrets)
     return RenderedStream(tuple(ddl), statement, config, text, tuple(probes))
+
+
+def _sieves(spec: StreamSpec, each: TableColumns) -> bool:
+    """Return whether a topic's writer drops the rows of a filter, and no WHERE is needed."""
+    return bool(each.transform.filter) and not spec.latest_values_only
 
 
 def _lookup_shapes(spec: StreamSpec, lookups: LookupTables | None) -> Mapping[str, TableShape]:

@@ -88,6 +88,7 @@ class KafkaSink:
             **_json("value"),
             "value.fields-include": "ALL",
             "sink.delivery-guarantee": self.delivery,
+            **(_buffer(spec) if spec.latest_values_only and spec.is_filtered(name) else {}),
             **(self._transactions(spec, topic) if self.delivery == "exactly-once" else {}),
         }
 
@@ -129,6 +130,17 @@ class KafkaSink:
         package = f"{_SHADED if self.is_shaded else ''}org.apache.kafka.common.security"
         user, password = jaas_text(access.username), jaas_text(access.password)
         return f"{package}.{module} required username={user} password={password};"
+
+
+def _buffer(spec: StreamSpec) -> Mapping[str, str]:
+    """Return what makes one record of the two halves of an update.
+
+    The writer's timer does not come in between (ReducingUpsertWriter), a full buffer would.
+    """
+    return {
+        "sink.buffer-flush.max-rows": str(2**31 - 1),
+        "sink.buffer-flush.interval": f"{round(spec.flush_interval_seconds * 1000)}ms",
+    }
 
 
 def _json(part: str) -> Mapping[str, str]:

@@ -94,6 +94,8 @@ def test_a_topic_takes_a_filter_over_the_key_only() -> None:
     (fault,) = faults(Transform("orders", filter="id > 1 OR amount > 1"), target_kind="kafka")
     assert "amount" in fault.found
     assert "tombstone" in fault.wanted
+    anything = Transform("orders", filter="amount > 1")
+    assert faults(anything, target_kind="kafka", latest_values_only=True) == []
 
 
 def test_a_topic_takes_no_filter_where_rows_could_be_dropped_that_it_takes() -> None:

@@ -151,3 +151,11 @@ def test_connecting_opens_nothing_and_keeps_the_connection(
     wiring = (defs.resources or {})["cdc_shop"]
     assert wiring.connect() is wiring.connect()
     assert wiring.connect().runtime.spec.target_names == ("shop.orders", "customers")
+
+
+def test_yaml_says_whether_the_latest_values_are_enough() -> None:
+    wiring: Any = (load(latest_values_only=True).resources or {})["cdc_shop"]
+    assert wiring.spec.latest_values_only
+    assert [table.target_name for table in wiring.spec.tables] == ["shop.orders", "customers"]
+    wiring = (load().resources or {})["cdc_shop"]
+    assert not wiring.spec.latest_values_only

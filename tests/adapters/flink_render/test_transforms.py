@@ -164,6 +164,20 @@ def test_a_topic_gets_the_rows_that_the_filter_takes_and_one_record_for_an_updat
     assert "(CAST(customers.name AS STRING)), `orders`.`__table`\n" in text.statement
 
 
+def test_a_topic_that_may_get_the_latest_values_only_makes_one_record_of_both_halves() -> None:
+    topic = TableShape("", "shop.orders", (), ())
+    transform = Transform("orders", columns=("id",), filter="price > 1")
+    sink = KafkaSink(KafkaAccess("kafka:9092"))
+    text = render(transform, sink=sink, target=topic, target_kind="kafka", latest_values_only=True)
+    assert "WHERE (price > 1)" in text.statement
+    assert "__table" not in text.ddl[-1]
+    assert "'sink.buffer-flush.interval' = '1000ms'" in text.ddl[-1]
+    assert "table.exec.sink.not-null-enforcer" not in text.config
+    plain = Transform("orders", columns=("id",))
+    text = render(plain, sink=sink, target=topic, target_kind="kafka", latest_values_only=True)
+    assert "buffer-flush" not in text.ddl[-1]
+
+
 @pytest.mark.parametrize(
     ("transform", "lookup", "said"),
     [

@@ -252,6 +252,33 @@ def test_a_filter_over_the_key_and_a_computed_column_keep_one_record_for_an_upda
     executed(source, "drop table sifted, beside")
 
 
+def test_any_filter_is_taken_where_the_last_value_of_a_second_is_enough(lab: KafkaLab) -> None:
+    source = lab.stage.source
+    executed(
+        source,
+        "drop table if exists latest",
+        "create table latest (id int primary key, price decimal(10,2) not null)",
+        "insert into latest values (1, 10), (2, 3)",
+    )
+    transforms = (Transform("latest", filter="price > 5"),)
+    spec = spec_of("latest", "latest", first=9240, transforms=transforms, latest_values_only=True)
+    assert lab.wiring(spec).connect().preflight() == []
+    one, two = ({"id": 1, "price": 10}, {"id": 1, "price": 20}), {"id": 2, "price": 6}
+    with running(lab, spec) as rt:
+        executed(source, "update latest set price = 20 where id = 1")
+        until(lambda: ({"id": 1}, one[1]) in topic(lab, "source.latest"))
+        executed(source, "update latest set price = 1 where id = 1")
+        executed(source, "update latest set price = 6 where id = 2")
+        until(lambda: ({"id": 2}, two) in topic(lab, "source.latest"))
+        found = topic(lab, "source.latest")
+        assert [value for key, value in found if key == {"id": 1}] == [*one, None]
+        assert [value for key, value in found if key == {"id": 2}] == [two]
+        row = newest(rt)
+        assert row is not None
+        assert [each.verdict for each in reconcile(rt, row)] == ["InSync"]
+    executed(source, "drop table latest")
+
+
 def test_a_query_fills_a_topic_with_the_columns_that_it_declares(lab: KafkaLab) -> None:
     source = lab.stage.source
     executed(
