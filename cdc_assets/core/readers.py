@@ -240,6 +240,9 @@ def _may_share(spec: StreamSpec, one: TableColumns, other: TableColumns) -> bool
         for each in (one, other)
     ):
         return False
+    # Of the rows of other tables Flink would read a key that is NULL to judge a condition.
+    if one.key != other.key and (one.transform.filter or other.transform.filter):
+        return False
     # Where Flink keeps rows it finds them again by their key, so there it must know the key.
     if not is_topic and not spec.stateful and not spec.materializes:
         # How the snapshot is cut is a setting of the reader (`flink.source_sql`).

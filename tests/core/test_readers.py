@@ -126,7 +126,15 @@ def test_tables_of_unlike_keys_have_readers_of_their_own_where_flink_keeps_their
     assert names(plan(*tables, target_kind="iceberg")) == [["a", "b"]]
     filtered = (Transform("a", filter="n > 1"),)
     assert names(plan(*tables, target_kind="iceberg", transforms=filtered)) == [["a"], ["b"]]
-    assert names(plan(*tables, target_kind="starrocks", transforms=filtered)) == [["a", "b"]]
+
+
+def test_a_filtered_table_shares_with_tables_of_its_key_only() -> None:
+    """Below the filter the rows of the others have NULL in the key, which Flink reads first."""
+    tables = (shape("a", ID, COUNT), shape("b", replace(ID, name="n"), key=("n",)), shape("c", ID))
+    tables = (replace(tables[0], columns=(ID, replace(COUNT, nullable=False))), *tables[1:])
+    filtered = (Transform("a", filter="id > 1"),)
+    found = plan(*tables, target_kind="starrocks", transforms=filtered)
+    assert names(found) == [["a", "c"], ["b"]]
 
 
 def test_a_transformed_table_has_a_reader_of_its_own_into_topics() -> None:
