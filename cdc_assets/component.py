@@ -76,6 +76,11 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         description="`shared` gives tables of one key one binlog connection, `per-table` gives "
         "each table its own; `auto` shares, but not for a few tables over JDBC.",
     )
+    create_tables: bool = Field(
+        default=True,
+        description="Whether the snapshot makes missing target tables, if the target's account "
+        "may; existing ones are never changed. Topics have `target_create_topics`.",
+    )
     parallelism: int = Field(
         default=1, description="Of the Flink job, and server ids for each reader."
     )
@@ -208,6 +213,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             parallelism=self.parallelism,
             exclude_columns=tuple(self.exclude_columns),
             source_only=tuple(self.source_only),
+            create_tables=self.create_tables,
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
 

@@ -42,6 +42,7 @@ class CdcMetadata:
         source_rows: Rows counted at the source.
         target_rows: Rows counted at the target.
         progress: Of a snapshot.
+        made: Target tables that a snapshot made.
         event: Text of an RDS event.
         deployment: RDS's id of the blue/green deployment.
         deployment_status: Its status.
@@ -71,6 +72,7 @@ class CdcMetadata:
     source_rows: int | None = None
     target_rows: int | None = None
     progress: str | None = None
+    made: str | None = None
     event: str | None = None
     deployment: str | None = None
     deployment_status: str | None = None

@@ -32,6 +32,7 @@ from cdc_assets.operations.runtime import Budgets, StreamRuntime
 from cdc_assets.ports import JudgedTarget, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
+from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
     IcebergTargetResource,
@@ -150,9 +151,12 @@ class StreamWiring:
         clock = SystemClock()
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
+        gateway = flink.get_gateway(secrets=(source.password, *target.secret_values()))
+        if isinstance(writer, IcebergTarget):
+            writer = writer.making_with(gateway.run_all)
         engine = FlinkEngine(
             client=flink.get_client(),
-            gateway=flink.get_gateway(secrets=(source.password, *target.secret_values())),
+            gateway=gateway,
             folders=flink.get_folders(),
             source=reader,
             target=writer,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.position import Position
@@ -61,8 +61,16 @@ def ignore(_: Progress) -> None:
     """Report nothing."""
 
 
+def keep_silent(_: Sequence[str]) -> None:
+    """Tell nobody."""
+
+
 def snapshot(
-    rt: StreamRuntime, *, again: bool = False, report: Callable[[Progress], None] = ignore
+    rt: StreamRuntime,
+    *,
+    again: bool = False,
+    report: Callable[[Progress], None] = ignore,
+    made: Callable[[Sequence[str]], None] = keep_silent,
 ) -> SnapshotResult:
     """Copy the tables and stop with a savepoint at the position that the copy is valid from.
 
@@ -74,6 +82,7 @@ def snapshot(
         rt: The stream.
         again: Copy although the stream was launched before. Its state is given up.
         report: Called with the progress, about once a second.
+        made: Called with the names of the target tables that were missing and were made.
 
     Raises:
         ConfigurationError: The stream was launched before and `again` is not set.
@@ -91,7 +100,8 @@ def snapshot(
     if row is not None:
         _refuse_live(rt, row)
     if isinstance(rt.target, MakingTarget):
-        rt.target.make_missing(rt.spec, rt.source.shapes(rt.source.endpoint, rt.spec.tables))
+        shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
+        made(rt.target.make_missing(rt.spec, shapes))
     return _finish(rt, launch(rt, "snapshot", Start(rt.source.endpoint)), report)
 
 
