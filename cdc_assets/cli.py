@@ -259,6 +259,24 @@ def preflight(definitions: Path, stream: str) -> None:
 
 @cli.command()
 @_STREAM
+@click.pass_obj
+def schema(definitions: Path, stream: str) -> None:
+    """Say what changed in the captured tables since the launch; nothing is done about it."""
+    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
+    from cdc_assets.operations.schema_watch import look_at_schema  # noqa: PLC0415 - as above
+
+    look = look_at_schema(stream_of(definitions, stream).connect().runtime)
+    if look.problem:
+        raise ConfigurationError(f"stream {stream!r}: {look.problem}")
+    for drift in look.drifts:
+        click.echo(f"{'error' if drift.change.harms else 'warning'}: {drift.change.text}")
+        click.echo(f"    {drift.fix or 'the target needs no change'}")
+    if not look.drifts:
+        click.echo(f"stream {stream}: the tables are as incarnation {look.incarnation} found them")
+
+
+@cli.command()
+@_STREAM
 @click.option("--reason", default="by hand", show_default=True, help="For the ledger.")
 @click.pass_obj
 def hold(definitions: Path, stream: str, reason: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import (
     QuerySpec,
     ServerIdRange,
@@ -137,6 +138,20 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     reconcile_cron: str = Field(
         default="0 * * * *", description="When row counts are compared, empty for never."
     )
+    schema_cron: str = Field(
+        default="*/10 * * * *",
+        description="When captured tables are looked at for changes, empty for never.",
+    )
+    on_added_column: Literal["report", "apply"] = Field(
+        default="report",
+        description="`apply` adds a column that came at the source to the target, and starts the "
+        "stream again from before it; `report` tells the target's statement.",
+    )
+    on_other_change: Literal["pause", "report"] = Field(
+        default="pause",
+        description="At a change that the running job would write wrongly: `pause` stops the "
+        "stream with a savepoint, `report` only tells it.",
+    )
     declare_sources: bool = Field(
         default=True,
         description="Set to false where another component declares the same source tables.",
@@ -257,6 +272,10 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
             sensors_running=self.sensors_running,
             reconcile_cron=self.reconcile_cron,
             declare_sources=self.declare_sources,
+            schema_cron=self.schema_cron,
+            policy=Policy(
+                on_added_column=self.on_added_column, on_other_change=self.on_other_change
+            ),
         )
 
 

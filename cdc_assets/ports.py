@@ -177,6 +177,19 @@ class MakingTarget(Protocol):
         ...
 
 
+@runtime_checkable
+class AlteringTarget(Protocol):
+    """A target whose tables can be changed from here."""
+
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table.
+
+        Raises:
+            TargetError: The target refuses it.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Launch:
     """Everything that Flink must be told to start one incarnation.
@@ -283,6 +296,25 @@ class StreamEngine(Protocol):
         Raises:
             CheckpointUnreadable: It cannot be parsed.
         """
+        ...
+
+    def keep(self, job_id: str) -> StateView | None:
+        """Keep a copy of a job's newest complete checkpoint, beside those kept before.
+
+        Returns:
+            The copy, None when the job has no checkpoint.
+
+        Raises:
+            CheckpointUnreadable: It cannot be read or copied.
+        """
+        ...
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the oldest copy that is kept, None when none is."""
+        ...
+
+    def discard(self, job_id: str, paths: Sequence[str]) -> None:
+        """Remove kept copies of a job's checkpoints."""
         ...
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:

@@ -17,6 +17,7 @@ from cdc_assets.core.stream import trigger_id_of
 from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.kept_states import keep_newest, oldest_kept, remove_kept
 from cdc_assets.flink.render import RenderedStream
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
@@ -51,6 +52,10 @@ class StateFolders:
     def of_savepoints(self, job_id: str) -> Path:
         """Return a job's savepoint folder."""
         return local_path(self.savepoints) / job_id
+
+    def of_kept(self, job_id: str) -> Path:
+        """Return where copies of a job's checkpoints are kept, apart from what is its newest."""
+        return local_path(self.savepoints) / "kept" / job_id
 
     def savepoint_url(self, job_id: str, purpose: str) -> str:
         """Return where a stop puts its savepoint."""
@@ -194,6 +199,21 @@ class FlinkEngine:
         return newest_view(
             self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
         )
+
+    def keep(self, job_id: str) -> StateView | None:
+        """Copy a job's newest complete checkpoint."""
+        folder, kept = self._folders.of_checkpoints(job_id), self._folders.of_kept(job_id)
+        copy = keep_newest(folder, kept)
+        return None if copy is None else read_view(str(copy))
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the oldest copy that is kept."""
+        found = oldest_kept(self._folders.of_kept(job_id))
+        return None if found is None else read_view(str(found))
+
+    def discard(self, job_id: str, paths: Sequence[str]) -> None:
+        """Remove kept copies."""
+        remove_kept(self._folders.of_kept(job_id), paths)
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""

@@ -12,6 +12,7 @@ from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_watch import mark_unchanged
 from cdc_assets.ports import IncarnationRow, MakingTarget, ReconciliationRow, StateView
 
 
@@ -129,6 +130,7 @@ def _finish(
     verdicts = reconcile(rt, row)
     stopped = rt.engine.stop(row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds)
     positions = record_state(rt, row, stopped, savepoint=True)
+    mark_unchanged(rt, row, stopped)
     return SnapshotResult(row.number, stopped.path, positions, verdicts, progress)
 
 

@@ -18,7 +18,6 @@ from cdc_assets.targets.iceberg_catalog import Foreign, Lake, described, summary
 from cdc_assets.targets.iceberg_files import list_files
 from cdc_assets.targets.iceberg_reading import IcebergReading, out_of_time
 
-
 RunSql = Callable[[Sequence[str]], None]
 
 

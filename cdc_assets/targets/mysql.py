@@ -213,6 +213,11 @@ class MySqlTarget:
                 " the statement that 'cdc-assets preflight' prints",
             ) from None
 
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table."""
+        with self._session(self._read_timeout) as cursor:
+            cursor.execute(statement.rstrip(";"))
+
     def _require_writable(self, names: Sequence[str]) -> None:
         missing = self.missing_privileges(self.shapes(names))
         for name, verbs in missing.items():

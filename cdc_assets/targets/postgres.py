@@ -201,6 +201,11 @@ class PostgresTarget:
                 " 'cdc-assets preflight' prints",
             ) from None
 
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table."""
+        with open_session(self._login, self._read_timeout) as session:
+            session.rows(statement)
+
     def facts(self, names: Sequence[str]) -> PostgresFacts:
         """Return what the server says of itself and of the tables; no answer is a fact, too."""
         nothing = PostgresFacts(str(self.server), self._schema)

@@ -111,8 +111,15 @@ class FakeEngine:
         return launch.job_id
 
     def rendered(self, launch: Launch) -> str:
-        """Return one line per table."""
-        return "\n".join(f"{table.label} -> {table.target_name}" for table in launch.spec.copied)
+        """Return one line per table, with the columns that are carried."""
+        excluded = {name.lower() for name in launch.spec.exclude_columns}
+        lines: list[str] = []
+        for table in launch.spec.copied:
+            shape = self.source.defined.get(table.label)
+            names = [column.name for column in shape.columns] if shape else []
+            kept = [name for name in names if f"{table.alias}.{name}".lower() not in excluded]
+            lines.append(f"{table.label} -> {table.target_name} ({', '.join(kept)})")
+        return "\n".join(lines)
 
     def job(self, job_id: str) -> JobView:
         """Return what the job manager says."""
@@ -163,6 +170,30 @@ class FakeEngine:
         newest = self._newest(job_id, savepoints=False)
         self.faults.check("latest_state", "after")
         return newest.view() if newest else None
+
+    def keep(self, job_id: str) -> StateView | None:
+        """Keep a copy of the newest checkpoint."""
+        self.faults.check("keep", "before")
+        newest = self._newest(job_id, savepoints=False)
+        if newest is None:
+            return None
+        path = f"file:///savepoints/kept/{job_id}/chk-{newest.checkpoint_id}"
+        self.states[path] = replace(newest, path=path, job_id=f"kept {job_id}")
+        self.faults.check("keep", "after")
+        return self.states[path].view()
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the oldest copy that is kept."""
+        self.faults.check("kept", "before")
+        found = [state for state in self.states.values() if state.job_id == f"kept {job_id}"]
+        oldest = min(found, key=lambda state: state.checkpoint_id, default=None)
+        return oldest.view() if oldest else None
+
+    def discard(self, job_id: str, paths: Sequence[str]) -> None:
+        """Remove kept copies."""
+        for path in paths:
+            if self.states[path].job_id == f"kept {job_id}":
+                del self.states[path]
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; the same purpose gives the same savepoint again."""

@@ -90,7 +90,9 @@ def test_yaml_gives_the_graph_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> No
 def test_yaml_gives_sensors_job_schedule_and_checks() -> None:
     defs = load()
     assert {sensor.name for sensor in defs.sensors or ()} == {"health_shop", "rds_events_shop"}
-    assert [schedule.name for schedule in defs.schedules or ()] == ["reconcile_shop_schedule"]
+    assert [schedule.name for schedule in defs.schedules or ()] == [
+        "reconcile_shop_schedule", "schema_shop_schedule",
+    ]  # fmt: skip
     assert "recover_shop" in {job.name for job in defs.jobs or ()}
 
 

@@ -1,0 +1,266 @@
+"""Schema watch: look for changes of the captured tables, and do what the policy says.
+
+A look that finds none keeps a copy of the job's newest checkpoint: a state of before any change
+that comes later. A stream that goes on from it reads what was written since the change once more,
+with the columns as they are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.recovery import sameness_of
+from cdc_assets.core.schema_drift import Change
+from cdc_assets.core.stream import JDBC_KINDS
+from cdc_assets.core.target_ddl import Drift, drifts_of
+from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, TargetError
+from cdc_assets.operations.launch import newest
+from cdc_assets.operations.look import recovery_at_work
+from cdc_assets.operations.observe import STOPPED
+from cdc_assets.operations.positions import anchor_of, record_state
+from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_record import changes_since, record_of
+from cdc_assets.ports import IncarnationRow, StateView, StepRow
+
+Act = Literal["", "paused", "applied"]
+
+# What a pause writes as its reason begins with this, and a deployment ends only such a hold.
+PAUSED = "schema drift"
+_PURPOSE = "schema"
+_UNCHANGED = "schema-unchanged"
+
+
+@dataclass(frozen=True)
+class SchemaLook:
+    """What one look at the captured tables found.
+
+    Attributes:
+        incarnation: The newest one; 0 before the first launch.
+        drifts: What changed, with the target's statements.
+        problem: Why nothing can be said, empty when it can.
+    """
+
+    incarnation: int = 0
+    drifts: tuple[Drift, ...] = ()
+    problem: str = ""
+
+    @property
+    def harmful(self) -> tuple[Drift, ...]:
+        """Return what the running job can write wrongly."""
+        return tuple(drift for drift in self.drifts if drift.change.harms)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Return what a launch takes up; a new shard is read by itself."""
+        return tuple(d.change for d in self.drifts if d.change.kind != "new-shard")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A look, and what was done about it.
+
+    Attributes:
+        look: What was found.
+        act: What was done.
+        detail: More about it: why an addition was not applied, or what runs now.
+        ran: Statements that were run at the target.
+    """
+
+    look: SchemaLook
+    act: Act = ""
+    detail: str = ""
+    ran: tuple[str, ...] = field(default=())
+
+
+def look_at_schema(rt: StreamRuntime) -> SchemaLook:
+    """Compare the captured tables with what the newest incarnation was launched with.
+
+    Nothing is changed. Where another server may stand behind the endpoint, nothing is said: a
+    recovery compares the tables there before it launches.
+    """
+    row = newest(rt)
+    if row is None:
+        return SchemaLook(problem="not deployed: materialize the snapshot, then the stream")
+    record = record_of(rt, row.number)
+    if record is None:
+        return SchemaLook(row.number, problem="launched by a release that kept no columns; the"
+                          " next launch keeps them")  # fmt: skip
+    recovery = recovery_at_work(rt)
+    if recovery or row.kind == "drain":
+        return SchemaLook(row.number, problem=f"recovery {recovery or row.recovery} is at work")
+    endpoint = rt.source.endpoint
+    try:
+        anchor = anchor_of(rt)
+        seen = rt.source.view(endpoint, file=anchor.coordinates.file if anchor else None)
+        if anchor is None or sameness_of(anchor, seen) != "same":
+            why = seen.problem or "it is not proved to be the server that the stream reads"
+            return SchemaLook(row.number, problem=f"{endpoint}: {why}")
+        changes = changes_since(rt, record, endpoint)
+        targets = _targets(rt, changes)
+    except CdcError as error:
+        return SchemaLook(row.number, problem=str(error))
+    return SchemaLook(row.number, drifts_of(rt.spec, changes, targets))
+
+
+def _targets(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:
+    """Return the target tables that changes concern; asked only when there are some."""
+    copied = {table.target_name for table in rt.spec.copied}
+    found: dict[str, TableShape] = {}
+    for name in dict.fromkeys(change.table.target_name for change in changes):
+        if name in copied:
+            with suppress(ConfigurationError):  # no such table: a preflight tells it
+                found[name] = rt.target.shapes([name])[0]
+    return found
+
+
+def can_replay(rt: StreamRuntime) -> bool:
+    """Return whether a state of before is small, and reading again repeats upserts only."""
+    return rt.spec.target_kind in JDBC_KINDS and rt.spec.resume_form == "specific-offset"
+
+
+def watch_schema(rt: StreamRuntime) -> Watched:
+    """Look, and keep a state, pause the stream or tell, as the policy says.
+
+    An addition is applied by `schema_apply`, which calls this.
+    """
+    row = newest(rt)
+    kept = _keep(rt, row)
+    look = look_at_schema(rt)
+    if kept is not None and row is not None:
+        _settle(rt, row, kept, is_good=not look.problem and not look.changes)
+    if not look.harmful or row is None or rt.policy.on_other_change == "report":
+        return Watched(look)
+    if rt.ledger.intent(rt.name)[0] == "hold":
+        return Watched(look, detail="automation holds already")
+    return Watched(look, "paused", _pause(rt, row, look.harmful))
+
+
+def _keep(rt: StreamRuntime, row: IncarnationRow | None) -> StateView | None:
+    """Copy the newest checkpoint before the look: if that finds nothing, the copy is of before."""
+    if row is None or not can_replay(rt) or rt.engine.job(row.job_id).state != "RUNNING":
+        return None
+    with suppress(CdcError):
+        state = rt.engine.keep(row.job_id)
+        if state is not None and (state.snapshot_running or not state.splits):
+            rt.engine.discard(row.job_id, [state.path])
+            return None
+        return state
+    return None
+
+
+def _settle(rt: StreamRuntime, row: IncarnationRow, new: StateView, *, is_good: bool) -> None:
+    """Let the new copy take the old one's place, or throw it away."""
+    if not is_good:
+        old = rt.engine.kept(row.job_id)
+        if old is None or old.path != new.path:
+            rt.engine.discard(row.job_id, [new.path])
+        return
+    while True:
+        old = rt.engine.kept(row.job_id)
+        if old is None or old.path == new.path:
+            return
+        rt.engine.discard(row.job_id, [old.path])
+
+
+def _pause(rt: StreamRuntime, row: IncarnationRow, drifts: Sequence[Drift]) -> str:
+    """Hold automation and stop the job with a savepoint; the hold comes first and stays."""
+    texts = "; ".join(drift.text for drift in drifts)
+    rt.ledger.set_intent(rt.name, "hold", f"{PAUSED}: {texts}")
+    if rt.engine.job(row.job_id).state != "RUNNING":
+        return f"incarnation {row.number} did not run"
+    try:
+        state = rt.engine.stop(row.job_id, purpose=_PURPOSE, budget_seconds=rt.budgets.stop_seconds)
+    except SavepointFailed as error:
+        return f"incarnation {row.number} was not stopped: {error}"
+    record_state(rt, row, state, savepoint=True)
+    detail: dict[str, object] = {"path": state.path, "job_id": row.job_id, "reason": texts}
+    step = StepRow(rt.name, f"{rt.name}:{row.number}/{STOPPED}", 1, STOPPED, detail, rt.clock.now())
+    rt.ledger.append_step(step)
+    return f"incarnation {row.number} is stopped, savepoint {state.path}"
+
+
+def mark_unchanged(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> None:
+    """Note that a savepoint is of before any change, if a look after the stop finds none.
+
+    Then whatever changes while nothing runs is read in its turn, into any target.
+    """
+    look = look_at_schema(rt)
+    if not look.problem and not look.changes:
+        detail: dict[str, object] = {"path": state.path}
+        name = f"{rt.name}:{row.number}/{_UNCHANGED}"
+        rt.ledger.append_step(StepRow(rt.name, name, 1, _UNCHANGED, detail, rt.clock.now()))
+
+
+def _marked(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
+    for step in rt.ledger.steps(rt.name, f"{rt.name}:{row.number}/{_UNCHANGED}"):
+        with suppress(CdcError):
+            return rt.engine.read_state(str(step.detail["path"]))
+    return None
+
+
+def replay_state(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> StateView:
+    """Return the state of before the changes, from which rows are read again.
+
+    Args:
+        rt: The stream.
+        row: The incarnation that read them without the changes.
+        look: The changes.
+
+    Raises:
+        ConfigurationError: Reading again would not be right, or there is no such state.
+    """
+    hint = (
+        f"Run the target's statements ('cdc-assets schema {rt.name}'), then materialize the"
+        " snapshot with 'again'"
+    )
+    unlike = [change.text for change in look.changes if not change.replays(rt.spec)]
+    since = f"stream {rt.name!r}: captured tables changed since incarnation {row.number}"
+    if unlike:
+        raise ConfigurationError(
+            f"{since} in a way that no row written before can be read again with:"
+            f" {'; '.join(unlike)}",
+            hint=hint,
+        )
+    texts = "; ".join(change.text for change in look.changes)
+    marked = _marked(rt, row)
+    if marked is None and not can_replay(rt):
+        raise ConfigurationError(
+            f"{since}, and rows written since cannot be read again into this target: {texts}",
+            hint=hint,
+        )
+    state = marked or rt.engine.kept(row.job_id) or _launched_from(rt, row)
+    if state is None or not _is_held(rt, state):
+        raise ConfigurationError(
+            f"{since}, and no state of before is left that the server can be read from: {texts}",
+            hint=hint,
+        )
+    return state
+
+
+def _launched_from(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
+    """Return the state that an incarnation began with, which is of before its own record."""
+    if "/" not in row.restored_from:
+        return None
+    try:
+        return rt.engine.read_state(row.restored_from)
+    except CdcError:
+        return None
+
+
+def _is_held(rt: StreamRuntime, state: StateView) -> bool:
+    """Return whether the server still has everything that follows a state."""
+    held = rt.source.view(rt.source.endpoint).binlogs
+    places = [(split.file, split.pos) for split in state.splits]
+    return held is not None and bool(places) and all(held.covers(*place) for place in places)
+
+
+def refusal(statement: str, error: TargetError) -> TargetError:
+    """Return the error of a target's statement that was refused."""
+    return TargetError(
+        f"the target refused {statement!r}: {error.message}",
+        hint="Let the account change the table, or run the statement and materialize the stream",
+    )
