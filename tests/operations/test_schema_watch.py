@@ -232,6 +232,8 @@ def test_a_state_whose_binlog_is_purged_is_refused_before_anything_is_stopped() 
     watch_schema(world.runtime)
     alter(world, NOTE)
     world.lab.blue.rotate()
+    world.write()
+    world.lab.engine.pump(3)
     world.lab.blue.purge_before(world.lab.blue.end.file)
     with pytest.raises(ConfigurationError, match="no state of before"):
         deploy(world.runtime)
