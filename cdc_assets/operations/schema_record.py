@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import cast
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.schema_drift import Change, changes_of, shapes_from_json, shapes_to_json
@@ -63,8 +64,7 @@ def record_of(rt: StreamRuntime, number: int) -> SchemaRecord | None:
     tables = detail.get(_TABLES)
     if not isinstance(tables, Mapping):
         return None
-    kept = {str(key): value for key, value in tables.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType] - JSON
-    return SchemaRecord(number, shapes_from_json(kept))
+    return SchemaRecord(number, shapes_from_json(cast("Mapping[str, object]", tables)))
 
 
 def last_record(rt: StreamRuntime) -> SchemaRecord | None:

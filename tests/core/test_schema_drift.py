@@ -91,16 +91,16 @@ ADD, DROP, NAME, TYPE = (
 @pytest.mark.parametrize(
     ("kind", "now", "fix"),
     [
-        ("mysql", ADD, "ALTER TABLE `dw`.`orders` ADD COLUMN `note` varchar(9) CHARACTER SET"
-                       " utf8mb4 COLLATE utf8mb4_bin NULL;"),
+        ("mysql", ADD, ("ALTER TABLE `dw`.`orders` ADD COLUMN `note` varchar(9) CHARACTER SET"
+                       " utf8mb4 COLLATE utf8mb4_bin NULL;")),
         ("mysql", DROP, "ALTER TABLE `dw`.`orders` DROP COLUMN `price`;"),
         ("mysql", NAME, "ALTER TABLE `dw`.`orders` CHANGE COLUMN `price` `cost` int(11) NULL;"),
         ("mysql", TYPE, "ALTER TABLE `dw`.`orders` MODIFY COLUMN `price` bigint(20) NULL;"),
         ("postgres", ADD, 'ALTER TABLE "dw"."orders" ADD COLUMN "note" varchar(9);'),
         ("postgres", DROP, 'ALTER TABLE "dw"."orders" DROP COLUMN "price";'),
         ("postgres", NAME, 'ALTER TABLE "dw"."orders" RENAME COLUMN "price" TO "cost";'),
-        ("postgres", TYPE, 'ALTER TABLE "dw"."orders" ALTER COLUMN "price" TYPE bigint'
-                           ' USING "price"::bigint;'),
+        ("postgres", TYPE, ('ALTER TABLE "dw"."orders" ALTER COLUMN "price" TYPE bigint'
+                           ' USING "price"::bigint;')),
         ("iceberg", ADD, "ALTER TABLE `lake`.`dw`.`orders` ADD (`note` STRING);"),
         ("iceberg", DROP, "ALTER TABLE `lake`.`dw`.`orders` DROP (`price`);"),
         ("iceberg", NAME, "ALTER TABLE `lake`.`dw`.`orders` RENAME `price` TO `cost`;"),

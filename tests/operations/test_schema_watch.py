@@ -185,7 +185,7 @@ def test_a_refused_addition_is_told_and_the_stream_runs_on() -> None:
     world = started()
     alter(world, NOTE)
     world.lab.target.faults.fail_next("alter", error=TargetError("no ALTER for the account"))
-    with pytest.raises(TargetError, match="refused 'ALTER TABLE .*no ALTER for the account"):
+    with pytest.raises(TargetError, match=r"refused 'ALTER TABLE .*no ALTER for the account"):
         follow_schema(with_policy(world, APPLY))
     assert len(world.lab.engine.live) == 1
 
@@ -223,7 +223,7 @@ def test_a_rename_wants_a_new_snapshot() -> None:
     watch_schema(world.runtime)
     alter(world, Column("title", "text", "text"), without="item")
     watch_schema(world.runtime)
-    with pytest.raises(ConfigurationError, match="renamed to title.*'again'"):
+    with pytest.raises(ConfigurationError, match=r"renamed to title.*'again'"):
         deploy(world.runtime)
 
 
@@ -256,7 +256,7 @@ def test_a_recovery_stops_before_it_would_write_wrongly() -> None:
     world = started()
     world.switch_over(behind=True)
     alter(world, without="item")
-    with pytest.raises(RecoveryBlocked, match="item: column dropped.*cdc-assets schema orders"):
+    with pytest.raises(RecoveryBlocked, match=r"item: column dropped.*cdc-assets schema orders"):
         world.recover()
 
 
