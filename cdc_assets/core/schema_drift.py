@@ -21,6 +21,7 @@ ChangeKind = Literal["added", "dropped", "renamed", "retyped", "key", "gone", "n
 
 # A display width, which newer servers leave out.
 _WIDTHS = frozenset({*INT_BITS, "year"})
+_INTEGERS = frozenset({"TINYINT", "SMALLINT", "INT", "BIGINT"})
 _CHARSETS = {"utf8": "utf8mb3"}
 
 
@@ -227,13 +228,18 @@ def _ways(spec: StreamSpec, label: str, was: Column, now: Column) -> tuple[Carri
 
 
 def reads_alike(spec: StreamSpec, change: Change) -> bool:
-    """Return whether the job reads a retyped column as rightly as before."""
+    """Return whether the job reads a retyped column as rightly as before.
+
+    A smaller integer is read as the larger one that the job expects.
+    """
     if change.kind != "retyped" or change.was is None or change.now is None:
         return False
     ways = _ways(spec, change.source, change.was, change.now)
     if ways is None:
         return False
     old, new = ways
+    if old.source_type in _INTEGERS and new.source_type in _INTEGERS:
+        return common_type(old.source_type, new.source_type) == old.source_type
     same = (old.source_type, old.expression) == (new.source_type, new.expression)
     # A sign, or a list of values, changes what the bytes of a row mean.
     bases = MySqlType.parse(change.was).base == MySqlType.parse(change.now).base

@@ -14,6 +14,7 @@ from cdc_assets.core.preflight_postgres import PostgresFacts, judge_postgres
 from cdc_assets.core.preflight_starrocks import StarRocksFacts, judge_starrocks
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.stream import QuerySpec
+from cdc_assets.core.type_fit import misfit
 from tests.core.test_preflight import DW, GOOD, ORDERS, SPEC
 
 MISSING = replace(DW, shapes={}, create_statements={"orders": "CREATE TABLE ..."})
@@ -82,3 +83,24 @@ def test_a_shape_without_columns_to_carry_is_still_a_table() -> None:
     shape = TableShape("shop", "orders", (ORDERS.columns[0],), ("id",))
     (fault,) = mysql(source=replace(GOOD.source, shapes={"shop.orders": shape}))
     assert fault.severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "tinyint(1)", "int(11) unsigned", "bigint(20) unsigned", "decimal(65,30)", "bit(20)",
+        "double", "double(20,5)", "date", "datetime(6)", "timestamp(3)", "char(10)", "longtext",
+        "enum('a','b')", "set('a','b')", "binary(4)", "varbinary(9)", "longblob",
+    ],
+)  # fmt: skip
+def test_what_the_snapshot_makes_for_a_type_passes_the_next_preflight(kind: str) -> None:
+    column = Column("c", kind.partition("(")[0], kind)
+    assert misfit(column, column) == ""
+
+
+def test_digits_of_a_double_are_the_same_or_none() -> None:
+    found = [
+        misfit(Column("c", "double", "double(20,5)"), Column("c", "double", kind)) == ""
+        for kind in ("double", "double(20,5)", "double(30,5)", "double(20,4)", "double(10,5)")
+    ]
+    assert found == [True, True, True, False, False]

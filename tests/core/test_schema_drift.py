@@ -143,6 +143,14 @@ def test_a_longer_text_that_the_target_holds_is_no_drift() -> None:
     assert "MODIFY COLUMN `item` varchar(80)" in drift.fix
 
 
+def test_a_smaller_integer_is_no_drift_and_an_unsigned_one_is() -> None:
+    small = replace(PRICE, data_type="smallint", column_type="smallint(6)")
+    assert drifts_of(SPEC, changed(with_columns(ID, ITEM, small)), {"orders": ORDERS}) == ()
+    positive = replace(PRICE, column_type="int(10) unsigned")
+    (drift,) = drifts_of(SPEC, changed(with_columns(ID, ITEM, positive)), {"orders": ORDERS})
+    assert "MODIFY COLUMN `price` int(10) unsigned" in drift.fix
+
+
 @pytest.mark.parametrize(
     "now",
     [
