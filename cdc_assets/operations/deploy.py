@@ -11,7 +11,7 @@ from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, 
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_state
+from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_from
 from cdc_assets.ports import IncarnationRow, Launch
 
 
@@ -68,10 +68,14 @@ def deploy(rt: StreamRuntime) -> Deployed:
         return Deployed(last.number, last.job_id, last.restored_from, positions, adopted=True)
     look = look_at_schema(rt)
     # Before anything is stopped: it refuses where rows could not be read again rightly.
-    before = replay_state(rt, last, look) if look.changes else None
+    before = replay_from(rt, last, look) if look.changes else None
     newest_path = _newest_state(rt, rows)
-    path = before.path if before is not None else newest_path
-    start = Start(rt.source.endpoint, expected=anchor_of(rt), restore_path=path)
+    start = Start(
+        rt.source.endpoint,
+        expected=anchor_of(rt),
+        restore_path=before.path if before is not None else newest_path,
+        coordinates=before.coordinates if before is not None else None,
+    )
     done = _up(rt, launch(rt, "stream", start))
     _end_pause(rt, done)
     return done

@@ -109,15 +109,18 @@ def launch(
         raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
     if view.state == "GONE" and rt.engine.latest_state(row.job_id) is None:
         prove(rt, start)
+        carried, is_left = _carrying(rt, start, label)
         # Before it is rendered again: a change in between then shows as one.
-        record_launch(rt, row.number, start.server, carries_on=bool(label))
-        rt.engine.launch(_order(_carrying(rt, start, label), row, start))
+        record_launch(rt, row.number, start.server, carries_on=is_left)
+        rt.engine.launch(_order(carried, row, start))
     return row
 
 
-def _carrying(rt: StreamRuntime, start: Start, label: str) -> StreamRuntime:
-    """Return what is launched: a recovery changes nothing that a stream carries."""
-    return carrying_on(rt, start.server) if label else rt
+def _carrying(rt: StreamRuntime, start: Start, label: str) -> tuple[StreamRuntime, bool]:
+    """Return what is launched, and whether changes are left: a recovery takes few of them up."""
+    if not label:
+        return rt, False
+    return carrying_on(rt, start.server, is_new_place=start.coordinates is not None)
 
 
 def _opened(
@@ -174,7 +177,7 @@ def _open(
         sql="",
         recovery=label,
     )
-    sql = rt.engine.rendered(_order(_carrying(rt, start, label), row, start))
+    sql = rt.engine.rendered(_order(_carrying(rt, start, label)[0], row, start))
     anchor = _anchor(rt, start, identity)
     opened = rt.ledger.open_incarnation(replace(row, sql=sql))
     rt.ledger.record_positions([PositionRow(rt.name, number, 0, "", "launch", anchor)])

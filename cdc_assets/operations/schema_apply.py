@@ -13,7 +13,7 @@ from cdc_assets.operations.schema_watch import (
     SchemaLook,
     Watched,
     refusal,
-    replay_state,
+    replay_from,
     watch_schema,
 )
 from cdc_assets.ports import AlteringTarget
@@ -59,7 +59,7 @@ def _reason_not_to(rt: StreamRuntime, look: SchemaLook) -> str:
     if not isinstance(rt.target, AlteringTarget):
         return "this target's tables are not changed from here"
     try:
-        replay_state(rt, row, look)
+        replay_from(rt, row, look)
     except ConfigurationError as error:
         return error.message
     except CdcError as error:

@@ -6,19 +6,21 @@ one record stands for many incarnations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import cast
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.schema_drift import Change, changes_of, shapes_from_json, shapes_to_json
 from cdc_assets.core.shards import members_of
+from cdc_assets.core.target_ddl import drifts_of
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Server, StepRow
 
 SCHEMA = "schema"
-_TABLES, _SAME_AS = "tables", "as"
+_TABLES, _SAME_AS, _CARRIED = "tables", "as", "carried on"
 
 # The tables behind a captured table, by its label; no tables where it is gone.
 Tables = Mapping[str, tuple[TableShape, ...]]
@@ -67,6 +69,12 @@ def record_of(rt: StreamRuntime, number: int) -> SchemaRecord | None:
     return SchemaRecord(number, shapes_from_json(cast("Mapping[str, object]", tables)))
 
 
+def is_carried_on(rt: StreamRuntime, number: int) -> bool:
+    """Return whether an incarnation began with changes that it did not take up."""
+    rows = rt.ledger.steps(rt.name, _name(rt, number))
+    return bool(rows) and bool(rows[-1].detail.get(_CARRIED))
+
+
 def last_record(rt: StreamRuntime) -> SchemaRecord | None:
     """Return what the newest incarnation with a record was launched with."""
     for row in reversed(rt.ledger.incarnations(rt.name)):
@@ -83,13 +91,13 @@ def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on:
         rt: The stream.
         number: The incarnation.
         server: Where its readers connect.
-        carries_on: Whether it carries what the one before carried, whatever the tables are now.
+        carries_on: Whether changes since the record before are left to a person.
     """
     before = last_record(rt)
     if before is not None and before.incarnation == number:
         before = None  # A launch that died before its submission; its record is replaced.
     if before is not None and carries_on:
-        detail: dict[str, object] = {_SAME_AS: before.incarnation}
+        detail: dict[str, object] = {_SAME_AS: before.incarnation, _CARRIED: True}
     else:
         tables = tables_now(rt, server)
         is_same = before is not None and before.tables == _plain(tables)
@@ -114,36 +122,60 @@ def changes_since(rt: StreamRuntime, record: SchemaRecord, server: Server) -> tu
     return tuple(found)
 
 
-def carrying_on(rt: StreamRuntime, server: Server) -> StreamRuntime:
-    """Return the stream as it was launched, for a launch that nobody looks at.
+def targets_of(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:
+    """Return the target tables that changes concern; asked only when there are some."""
+    copied = {table.target_name for table in rt.spec.copied}
+    found: dict[str, TableShape] = {}
+    for name in dict.fromkeys(change.table.target_name for change in changes):
+        if name in copied:
+            with suppress(ConfigurationError):  # no such table: a preflight tells it
+                found[name] = rt.target.shapes([name])[0]
+    return found
 
-    A column that came since then is left out: the target may not have it, and rows that were
-    read already went without it. A person, or the policy, takes it up.
+
+def carrying_on(
+    rt: StreamRuntime, server: Server, *, is_new_place: bool
+) -> tuple[StreamRuntime, bool]:
+    """Return the stream as a launch takes it that nobody looks at, and whether changes are left.
+
+    A column that came since the last launch is left out: rows that were read already went
+    without it. A person, or the policy, takes it up. Where the stream begins at coordinates of
+    another server, everything after them is of that server's columns; there the stream takes
+    up what the target can hold, and waits for a target that cannot.
+
+    Args:
+        rt: The stream.
+        server: Where the readers connect.
+        is_new_place: Whether the launch begins at coordinates, without state.
 
     Raises:
-        RecoveryBlocked: A table changed in a way that the stream would write wrongly.
+        RecoveryBlocked: The target does not follow a change on the new server yet.
     """
     record = last_record(rt)
-    if record is None:
-        return rt
-    changes = changes_since(rt, record, server)
-    if rt.policy.on_other_change == "pause":
-        harmful = [change.text for change in changes if change.harms and change.kind != "retyped"]
-        if harmful:
-            raise RecoveryBlocked(
-                f"stream {rt.name!r}: captured tables changed since incarnation "
-                f"{record.incarnation}: {'; '.join(harmful)}",
-                hint=f"See 'cdc-assets schema {rt.name}' for the target's statements",
-            )
-    added = [
-        f"{change.table.alias}.{change.now.name}"
-        for change in changes
-        if change.kind == "added" and change.now is not None
+    changes = changes_since(rt, record, server) if record is not None else ()
+    if not changes:
+        return rt, False
+    drifts = drifts_of(rt.spec, changes, targets_of(rt, changes))
+    unmet = [
+        drift.text
+        for drift in drifts
+        if drift.change.harms and (drift.fix or drift.change.kind == "gone")
     ]
-    if not added:
-        return rt
+    if is_new_place and unmet and rt.policy.on_other_change == "pause":
+        raise RecoveryBlocked(
+            f"stream {rt.name!r}: captured tables are others on {server}: {'; '.join(unmet)}",
+            hint="Let the target follow, and the recovery goes on by itself",
+        )
+    added = [
+        f"{drift.change.table.alias}.{drift.change.now.name}"
+        for drift in drifts
+        if drift.change.kind == "added"
+        and drift.change.now is not None
+        and (drift.fix or not is_new_place)
+    ]
     names = tuple(dict.fromkeys((*rt.spec.exclude_columns, *added)))
-    return replace(rt, spec=replace(rt.spec, exclude_columns=names))
+    carried = replace(rt, spec=replace(rt.spec, exclude_columns=names)) if added else rt
+    return carried, bool(added) or not is_new_place
 
 
 def _plain(tables: Tables) -> dict[str, tuple[TableShape, ...]]:

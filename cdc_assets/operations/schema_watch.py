@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
-from cdc_assets.core.columns import TableShape
+from cdc_assets.core.position import Coordinates
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.schema_drift import Change
 from cdc_assets.core.stream import JDBC_KINDS
@@ -23,7 +23,12 @@ from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.observe import STOPPED
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.schema_record import changes_since, record_of
+from cdc_assets.operations.schema_record import (
+    changes_since,
+    is_carried_on,
+    record_of,
+    targets_of,
+)
 from cdc_assets.ports import IncarnationRow, StateView, StepRow
 
 Act = Literal["", "paused", "applied"]
@@ -100,21 +105,10 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
             why = seen.problem or "it is not proved to be the server that the stream reads"
             return SchemaLook(row.number, problem=f"{endpoint}: {why}")
         changes = changes_since(rt, record, endpoint)
-        targets = _targets(rt, changes)
+        targets = targets_of(rt, changes)
     except CdcError as error:
         return SchemaLook(row.number, problem=str(error))
     return SchemaLook(row.number, drifts_of(rt.spec, changes, targets))
-
-
-def _targets(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:
-    """Return the target tables that changes concern; asked only when there are some."""
-    copied = {table.target_name for table in rt.spec.copied}
-    found: dict[str, TableShape] = {}
-    for name in dict.fromkeys(change.table.target_name for change in changes):
-        if name in copied:
-            with suppress(ConfigurationError):  # no such table: a preflight tells it
-                found[name] = rt.target.shapes([name])[0]
-    return found
 
 
 def can_replay(rt: StreamRuntime) -> bool:
@@ -202,23 +196,42 @@ def _marked(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
     return None
 
 
-def replay_state(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> StateView:
-    """Return the state of before the changes, from which rows are read again.
+@dataclass(frozen=True)
+class Replay:
+    """Where rows are read again from.
+
+    Attributes:
+        path: A state of before the changes.
+        coordinates: A place on this server whose columns are those of today, without a state.
+    """
+
+    path: str | None = None
+    coordinates: Coordinates | None = None
+
+
+def replay_from(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> Replay:
+    """Return where the stream goes on, so that changed rows are read again with the changes.
 
     Args:
         rt: The stream.
-        row: The incarnation that read them without the changes.
+        row: The incarnation that read them without.
         look: The changes.
 
     Raises:
-        ConfigurationError: Reading again would not be right, or there is no such state.
+        ConfigurationError: Reading again would not be right, or there is no such place.
     """
+    added = [
+        f"{change.table.alias}.{change.now.name}"
+        for change in look.changes
+        if change.kind == "added" and change.now is not None
+    ]
     hint = (
         f"Run the target's statements ('cdc-assets schema {rt.name}'), then materialize the"
         " snapshot with 'again'"
+        + (f"; or leave out what came: exclude_columns: {', '.join(added)}" if added else "")
     )
-    unlike = [change.text for change in look.changes if not change.replays(rt.spec)]
     since = f"stream {rt.name!r}: captured tables changed since incarnation {row.number}"
+    unlike = [change.text for change in look.changes if not change.replays(rt.spec)]
     if unlike:
         raise ConfigurationError(
             f"{since} in a way that no row written before can be read again with:"
@@ -227,35 +240,53 @@ def replay_state(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> St
         )
     texts = "; ".join(change.text for change in look.changes)
     marked = _marked(rt, row)
-    if marked is None and not can_replay(rt):
+    if marked is not None:
+        return Replay(marked.path)
+    if not can_replay(rt):
         raise ConfigurationError(
             f"{since}, and rows written since cannot be read again into this target: {texts}",
             hint=hint,
         )
-    state = marked or rt.engine.kept(row.job_id) or _launched_from(rt, row)
-    if state is None or not _is_held(rt, state):
+    found = _before(rt, row)
+    if found is None:
         raise ConfigurationError(
             f"{since}, and no state of before is left that the server can be read from: {texts}",
             hint=hint,
         )
-    return state
+    return found
 
 
-def _launched_from(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
-    """Return the state that an incarnation began with, which is of before its own record."""
-    if "/" not in row.restored_from:
-        return None
-    try:
-        return rt.engine.read_state(row.restored_from)
-    except CdcError:
-        return None
-
-
-def _is_held(rt: StreamRuntime, state: StateView) -> bool:
-    """Return whether the server still has everything that follows a state."""
+def _before(rt: StreamRuntime, newest_row: IncarnationRow) -> Replay | None:
+    """Return the newest place of before the changes that the server still can be read from."""
     held = rt.source.view(rt.source.endpoint).binlogs
-    places = [(split.file, split.pos) for split in state.splits]
-    return held is not None and bool(places) and all(held.covers(*place) for place in places)
+    for row in reversed(rt.ledger.incarnations(rt.name)):
+        if held is None or row.number > newest_row.number or not _is_here(rt, row):
+            return None
+        kept = rt.engine.kept(row.job_id)
+        if kept is None and not is_carried_on(rt, row.number) and "/" in row.restored_from:
+            with suppress(CdcError):
+                kept = rt.engine.read_state(row.restored_from)
+        if kept is not None:
+            places = [(split.file, split.pos) for split in kept.splits]
+            is_held = bool(places) and all(held.covers(*place) for place in places)
+            return Replay(kept.path) if is_held else None
+        file, _, pos = row.restored_from.rpartition(":")
+        if file and "/" not in file and pos.isdigit():
+            # A relaunch on another server: what came, came there before this place.
+            is_held = held.covers(file, int(pos))
+            return Replay(coordinates=Coordinates(file, int(pos))) if is_held else None
+        if not is_carried_on(rt, row.number):
+            return None
+    return None
+
+
+def _is_here(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    """Return whether the server behind the endpoint is the one that an incarnation read."""
+    anchor = anchor_of(rt, row.number)
+    if anchor is None:
+        return False
+    seen = rt.source.view(rt.source.endpoint, file=anchor.coordinates.file)
+    return sameness_of(anchor, seen) == "same"
 
 
 def refusal(statement: str, error: TargetError) -> TargetError:

@@ -242,22 +242,52 @@ def test_a_state_whose_binlog_is_purged_is_refused_before_anything_is_stopped() 
 
 def test_a_recovery_carries_what_the_stream_carried() -> None:
     world = started()
-    world.switch_over(behind=True)
+    watch_schema(world.runtime)
     alter(world, NOTE)
+    world.lab.engine.fail(world.lab.engine.live[0], "Communications link failure")
     world.recover()
-    sql = world.runtime.ledger.incarnations("orders")[-1].sql
-    assert "note" not in sql
+    assert "note" not in world.runtime.ledger.incarnations("orders")[-1].sql
     (drift,) = look_at_schema(world.runtime).drifts
     assert drift.change.kind == "added"
+    assert "/kept/" in deploy(world.runtime).restored_from  # of the incarnation before
+    world.check(repeated=None)
+
+
+def test_after_a_switchover_a_column_that_came_there_is_read_from_its_coordinates() -> None:
+    world = started()
+    coordinates = world.lab.switch_over()
+    alter(world, NOTE)
+    world.recover()
+    assert "note" not in world.runtime.ledger.incarnations("orders")[-1].sql
+    world.write()
+    assert deploy(world.runtime).restored_from == str(coordinates)
+    assert look_at_schema(world.runtime).drifts == ()
+    world.check(repeated=None)
+
+
+def test_after_a_switchover_a_column_that_the_target_has_is_taken_up() -> None:
+    world = started()
+    world.lab.switch_over()
+    alter(world, NOTE)
+    there = shape("warehouse.orders")
+    world.lab.target.define(replace(there, columns=(*there.columns, NOTE)))
+    world.recover()
+    assert "note" in world.runtime.ledger.incarnations("orders")[-1].sql
+    assert look_at_schema(world.runtime).drifts == ()
     world.check()
 
 
-def test_a_recovery_stops_before_it_would_write_wrongly() -> None:
+def test_after_a_switchover_the_recovery_waits_until_the_target_follows() -> None:
     world = started()
     world.switch_over(behind=True)
     alter(world, without="item")
-    with pytest.raises(RecoveryBlocked, match=r"item: column dropped.*cdc-assets schema orders"):
+    with pytest.raises(RecoveryBlocked, match=r"item: column dropped.*DROP COLUMN `item`"):
         world.recover()
+    there = shape("warehouse.orders")
+    world.lab.target.define(replace(there, columns=there.columns[:1]))
+    world.recover()
+    assert look_at_schema(world.runtime).drifts == ()
+    world.check()
 
 
 def test_nothing_is_said_while_another_server_is_behind_the_endpoint() -> None:
