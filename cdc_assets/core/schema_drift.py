@@ -33,30 +33,30 @@ class Change:
         table: The captured table.
         source: `database.table`; of a shard where the table is sharded.
         kind: What happened.
-        was: The column before; of a renamed one, too.
-        now: The column as it is.
-        key_was: The primary key before, where it changed.
-        key_now: The primary key as it is.
+        old: The column before; of a renamed one, too.
+        new: The column as it is.
+        key_old: The primary key before, where it changed.
+        key_new: The primary key as it is.
     """
 
     table: TableRef
     source: str
     kind: ChangeKind
-    was: Column | None = None
-    now: Column | None = None
-    key_was: tuple[str, ...] = ()
-    key_now: tuple[str, ...] = ()
+    old: Column | None = None
+    new: Column | None = None
+    key_old: tuple[str, ...] = ()
+    key_new: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """Return the change in one line."""
-        old, new = self.was, self.now
+        old, new = self.old, self.new
         if self.kind == "gone":
             return f"{self.source}: the table is gone, dropped or renamed"
         if self.kind == "new-shard":
             return f"{self.source}: a new shard"
         if self.kind == "key":
-            before, after = ", ".join(self.key_was), ", ".join(self.key_now)
+            before, after = ", ".join(self.key_old), ", ".join(self.key_new)
             return f"{self.source}: primary key ({before}), now ({after})"
         if self.kind == "added" and new is not None:
             return f"{self.source}.{new.name}: new column, {_described(new)}"
@@ -85,10 +85,10 @@ class Change:
         """
         if self.kind in {"dropped", "new-shard"}:
             return True
-        if self.kind == "added" and self.now is not None:
-            return self.now.nullable and not self.now.has_default
-        if self.kind == "retyped" and self.was is not None and self.now is not None:
-            ways = _ways(spec, self.source, self.was, self.now)
+        if self.kind == "added" and self.new is not None:
+            return self.new.nullable and not self.new.has_default
+        if self.kind == "retyped" and self.old is not None and self.new is not None:
+            ways = _ways(spec, self.source, self.old, self.new)
             return ways is not None and (
                 common_type(ways[0].source_type, ways[1].source_type) == ways[1].source_type
             )
@@ -141,9 +141,9 @@ def _new_shard(
 
 
 def _fits_shard(spec: StreamSpec, change: Change) -> bool:
-    if change.was is None or change.now is None:
+    if change.old is None or change.new is None:
         return False
-    ways = _ways(spec, change.source, change.was, change.now)
+    ways = _ways(spec, change.source, change.old, change.new)
     return ways is not None and (
         common_type(ways[0].source_type, ways[1].source_type) == ways[0].source_type
     )
@@ -152,7 +152,7 @@ def _fits_shard(spec: StreamSpec, change: Change) -> bool:
 def _table(spec: StreamSpec, table: TableRef, was: TableShape, now: TableShape) -> Iterator[Change]:
     source = now.label
     if [each.lower() for each in was.primary_key] != [each.lower() for each in now.primary_key]:
-        yield Change(table, source, "key", key_was=was.primary_key, key_now=now.primary_key)
+        yield Change(table, source, "key", key_old=was.primary_key, key_new=now.primary_key)
     excluded = {name.lower() for name in spec.exclude_columns}
 
     def is_carried(column: Column) -> bool:
@@ -176,7 +176,7 @@ def _table(spec: StreamSpec, table: TableRef, was: TableShape, now: TableShape) 
     taken = {column.name.lower() for column in renamed.values()}
     for name, column in after.items():
         if name not in before and name not in taken and is_carried(column):
-            yield Change(table, source, "added", now=column)
+            yield Change(table, source, "added", new=column)
 
 
 def _renamed(
@@ -232,9 +232,9 @@ def reads_alike(spec: StreamSpec, change: Change) -> bool:
 
     A smaller integer is read as the larger one that the job expects.
     """
-    if change.kind != "retyped" or change.was is None or change.now is None:
+    if change.kind != "retyped" or change.old is None or change.new is None:
         return False
-    ways = _ways(spec, change.source, change.was, change.now)
+    ways = _ways(spec, change.source, change.old, change.new)
     if ways is None:
         return False
     old, new = ways
@@ -242,8 +242,8 @@ def reads_alike(spec: StreamSpec, change: Change) -> bool:
         return common_type(old.source_type, new.source_type) == old.source_type
     same = (old.source_type, old.expression) == (new.source_type, new.expression)
     # A sign, or a list of values, changes what the bytes of a row mean.
-    bases = MySqlType.parse(change.was).base == MySqlType.parse(change.now).base
-    return same and bases and not change.now.generated
+    bases = MySqlType.parse(change.old).base == MySqlType.parse(change.new).base
+    return same and bases and not change.new.generated
 
 
 def _described(column: Column) -> str:

@@ -248,11 +248,11 @@ def _fix(spec: StreamSpec, change: Change, target: TableShape | None) -> str:
 
 
 def _statement(ddl: TargetDdl, change: Change, target: TableShape) -> str:
-    old, new = change.was, change.now
+    old, new = change.old, change.new
     there = target.column(old.name) if old is not None else None
     if change.kind == "key":
-        same = sorted(map(str.lower, target.primary_key)) == sorted(map(str.lower, change.key_now))
-        return "" if same else ddl.key(change.key_now, has_key=bool(target.primary_key))
+        same = sorted(map(str.lower, target.primary_key)) == sorted(map(str.lower, change.key_new))
+        return "" if same else ddl.key(change.key_new, has_key=bool(target.primary_key))
     if change.kind == "dropped" and there is not None:
         return ddl.drop(there.name)
     if new is None:

@@ -167,10 +167,10 @@ def carrying_on(
             hint="Let the target follow, and the recovery goes on by itself",
         )
     added = [
-        f"{drift.change.table.alias}.{drift.change.now.name}"
+        f"{drift.change.table.alias}.{drift.change.new.name}"
         for drift in drifts
         if drift.change.kind == "added"
-        and drift.change.now is not None
+        and drift.change.new is not None
         and (drift.fix or not is_new_place)
     ]
     names = tuple(dict.fromkeys((*rt.spec.exclude_columns, *added)))

@@ -221,9 +221,9 @@ def replay_from(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> Rep
         ConfigurationError: Reading again would not be right, or there is no such place.
     """
     added = [
-        f"{change.table.alias}.{change.now.name}"
+        f"{change.table.alias}.{change.new.name}"
         for change in look.changes
-        if change.kind == "added" and change.now is not None
+        if change.kind == "added" and change.new is not None
     ]
     hint = (
         f"Run the target's statements ('cdc-assets schema {rt.name}'), then materialize the"

@@ -212,7 +212,7 @@ def test_a_new_shard_of_the_known_columns_is_told_and_harms_nothing() -> None:
 def test_a_new_shard_with_more_brings_more_changes() -> None:
     was = (shard("d_1", ITEM), shard("d_2", ITEM, PRICE))
     more = changes_of(SHARDED, USERS, was, (*was, shard("d_3", BIG, NOTE)))
-    assert [(each.kind, each.now.name if each.now else "") for each in more] == [
+    assert [(each.kind, each.new.name if each.new else "") for each in more] == [
         ("new-shard", ""), ("retyped", "price"), ("added", "note"),
     ]  # fmt: skip
 
@@ -255,11 +255,11 @@ def test_every_difference_is_told_once_and_nothing_else(one: TableShape, two: Ta
     found = changes_of(SPEC, TABLE, (one,), (two,))
     was = {column.name: column for column in one.columns}
     now = {column.name: column for column in two.columns}
-    gone = [each.was.name for each in found if each.kind in {"dropped", "renamed"} and each.was]
-    new = [each.now.name for each in found if each.kind in {"added", "renamed"} and each.now]
+    gone = [each.old.name for each in found if each.kind in {"dropped", "renamed"} and each.old]
+    new = [each.new.name for each in found if each.kind in {"added", "renamed"} and each.new]
     assert sorted(gone) == sorted(was.keys() - now.keys())
     assert sorted(new) == sorted(now.keys() - was.keys())
-    retyped = {each.was.name for each in found if each.kind == "retyped" and each.was}
+    retyped = {each.old.name for each in found if each.kind == "retyped" and each.old}
     assert retyped == {
         name
         for name in was.keys() & now.keys()
@@ -272,8 +272,8 @@ def test_every_difference_is_told_once_and_nothing_else(one: TableShape, two: Ta
 def test_what_is_added_one_way_is_dropped_the_other_way(one: TableShape, two: TableShape) -> None:
     there = changes_of(SPEC, TABLE, (one,), (two,))
     back = changes_of(SPEC, TABLE, (two,), (one,))
-    added = sorted(each.now.name for each in there if each.kind == "added" and each.now)
-    dropped = sorted(each.was.name for each in back if each.kind == "dropped" and each.was)
+    added = sorted(each.new.name for each in there if each.kind == "added" and each.new)
+    dropped = sorted(each.old.name for each in back if each.kind == "dropped" and each.old)
     assert added == dropped
 
 
