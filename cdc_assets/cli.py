@@ -190,7 +190,8 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
         places.add_row(str(place.incarnation), _time(place.observed_at), place.tables,
                        str(place.position), place.path)  # fmt: skip
     recoveries = _table("recovery", "at", "step", "detail")
-    for step in steps:
+    # What tables were at a launch is long, and 'cdc-assets schema' compares it.
+    for step in (each for each in steps if each.step != "schema"):
         detail = json.dumps(dict(step.detail), default=str)
         recoveries.add_row(step.recovery, _time(step.at), step.step, detail)
     counts = _table("table", "at", "verdict", "source", "target", "reason")
