@@ -88,7 +88,9 @@ class Way:
         """Run statements at the target as its administrator."""
         state = self.stage.state
         if self.kind == "postgres":
-            with postgres_server.connect("127.0.0.1", self.port, state.accounts["app"]) as session:
+            with postgres_server.connect(
+                "127.0.0.1", self.port, state.accounts["admin"]
+            ) as session:
                 for statement in statements:
                     session.execute(statement.encode())
             return
