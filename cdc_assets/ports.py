@@ -298,8 +298,8 @@ class StreamEngine(Protocol):
         """
         ...
 
-    def keep(self, job_id: str) -> StateView | None:
-        """Keep a copy of a job's newest complete checkpoint, beside those kept before.
+    def copy_newest(self, job_id: str) -> StateView | None:
+        """Copy a job's newest complete checkpoint; nobody goes on from it before `approve`.
 
         Returns:
             The copy, None when the job has no checkpoint.
@@ -309,12 +309,12 @@ class StreamEngine(Protocol):
         """
         ...
 
-    def kept(self, job_id: str) -> StateView | None:
-        """Return the oldest copy that is kept, None when none is."""
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy, in place of the one that was kept before."""
         ...
 
-    def discard(self, job_id: str, paths: Sequence[str]) -> None:
-        """Remove kept copies of a job's checkpoints."""
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept, None when none is."""
         ...
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:

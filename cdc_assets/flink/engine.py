@@ -17,7 +17,7 @@ from cdc_assets.core.stream import trigger_id_of
 from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
-from cdc_assets.flink.kept_states import keep_newest, oldest_kept, remove_kept
+from cdc_assets.flink.kept_states import approve, approved, copy_newest
 from cdc_assets.flink.render import RenderedStream
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
@@ -200,20 +200,20 @@ class FlinkEngine:
             self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
         )
 
-    def keep(self, job_id: str) -> StateView | None:
+    def copy_newest(self, job_id: str) -> StateView | None:
         """Copy a job's newest complete checkpoint."""
         folder, kept = self._folders.of_checkpoints(job_id), self._folders.of_kept(job_id)
-        copy = keep_newest(folder, kept)
+        copy = copy_newest(folder, kept)
         return None if copy is None else read_view(str(copy))
 
-    def kept(self, job_id: str) -> StateView | None:
-        """Return the oldest copy that is kept."""
-        found = oldest_kept(self._folders.of_kept(job_id))
-        return None if found is None else read_view(str(found))
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy."""
+        approve(self._folders.of_kept(job_id), path)
 
-    def discard(self, job_id: str, paths: Sequence[str]) -> None:
-        """Remove kept copies."""
-        remove_kept(self._folders.of_kept(job_id), paths)
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept."""
+        found = approved(self._folders.of_kept(job_id))
+        return None if found is None else read_view(str(found))
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""

@@ -56,7 +56,7 @@ def _reason_not_to(rt: StreamRuntime, look: SchemaLook) -> str:
     fixes = [drift.fix for drift in look.drifts if drift.fix]
     if any(not fix.startswith("ALTER TABLE ") for fix in fixes):
         return "a column cannot be carried"
-    if not isinstance(rt.target, AlteringTarget):
+    if fixes and not isinstance(rt.target, AlteringTarget):
         return "this target's tables are not changed from here"
     try:
         replay_from(rt, row, look)

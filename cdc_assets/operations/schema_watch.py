@@ -15,7 +15,7 @@ from typing import Literal
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.schema_drift import Change
-from cdc_assets.core.stream import JDBC_KINDS
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.core.target_ddl import Drift, drifts_of
 from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, TargetError
 from cdc_assets.operations.launch import newest
@@ -35,6 +35,7 @@ Act = Literal["", "paused", "applied"]
 
 # What a pause writes as its reason begins with this, and a deployment ends only such a hold.
 PAUSED = "schema drift"
+_REPLAYED: frozenset[TargetKind] = frozenset({"mysql", "postgres", "kafka", "iceberg"})
 _PURPOSE = "schema"
 _UNCHANGED = "schema-unchanged"
 
@@ -112,8 +113,12 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
 
 
 def can_replay(rt: StreamRuntime) -> bool:
-    """Return whether a state of before is small, and reading again repeats upserts only."""
-    return rt.spec.target_kind in JDBC_KINDS and rt.spec.resume_form == "specific-offset"
+    """Return whether a state of before is small, and reading again repeats upserts only.
+
+    Each of these targets was tried. A topic's transactions and a lake's commits that followed
+    the state are done, and are not done again.
+    """
+    return rt.spec.target_kind in _REPLAYED and not rt.spec.stateful
 
 
 def watch_schema(rt: StreamRuntime) -> Watched:
@@ -122,10 +127,10 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     An addition is applied by `schema_apply`, which calls this.
     """
     row = newest(rt)
-    kept = _keep(rt, row)
+    copy = _copy(rt, row)
     look = look_at_schema(rt)
-    if kept is not None and row is not None:
-        _settle(rt, row, kept, is_good=not look.problem and not look.changes)
+    if copy is not None and row is not None and not look.problem and not look.changes:
+        rt.engine.approve(row.job_id, copy.path)
     if not look.harmful or row is None or rt.policy.on_other_change == "report":
         return Watched(look)
     if rt.ledger.intent(rt.name)[0] == "hold":
@@ -133,31 +138,14 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     return Watched(look, "paused", _pause(rt, row, look.harmful))
 
 
-def _keep(rt: StreamRuntime, row: IncarnationRow | None) -> StateView | None:
+def _copy(rt: StreamRuntime, row: IncarnationRow | None) -> StateView | None:
     """Copy the newest checkpoint before the look: if that finds nothing, the copy is of before."""
     if row is None or not can_replay(rt) or rt.engine.job(row.job_id).state != "RUNNING":
         return None
     with suppress(CdcError):
-        state = rt.engine.keep(row.job_id)
-        if state is not None and (state.snapshot_running or not state.splits):
-            rt.engine.discard(row.job_id, [state.path])
-            return None
-        return state
+        state = rt.engine.copy_newest(row.job_id)
+        return state if state and state.splits and not state.snapshot_running else None
     return None
-
-
-def _settle(rt: StreamRuntime, row: IncarnationRow, new: StateView, *, is_good: bool) -> None:
-    """Let the new copy take the old one's place, or throw it away."""
-    if not is_good:
-        old = rt.engine.kept(row.job_id)
-        if old is None or old.path != new.path:
-            rt.engine.discard(row.job_id, [new.path])
-        return
-    while True:
-        old = rt.engine.kept(row.job_id)
-        if old is None or old.path == new.path:
-            return
-        rt.engine.discard(row.job_id, [old.path])
 
 
 def _pause(rt: StreamRuntime, row: IncarnationRow, drifts: Sequence[Drift]) -> str:

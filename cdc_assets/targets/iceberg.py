@@ -125,6 +125,22 @@ class IcebergTarget:
                 " 'cdc-assets preflight' prints",
             ) from None
 
+    def alter(self, statement: str) -> None:
+        """Run one statement of Flink SQL that changes a table of the catalog `CATALOG`.
+
+        Raises:
+            TargetError: The catalog or Flink refuses it, or nothing runs Flink SQL here.
+        """
+        if self._run_sql is None:
+            raise TargetError(f"{self._lake.place}: no SQL gateway to change tables with")
+        known = create_catalog_sql(self._catalog, CATALOG, is_shown=False)
+        try:
+            self._run_sql([each.rstrip(";") for each in (known, statement)])
+        except CdcError as error:
+            if error.recoverability == "TRANSIENT":
+                raise
+            raise TargetError(f"{self._lake.place}: {error.message}") from None
+
     def count(
         self,
         name: str,

@@ -171,29 +171,32 @@ class FakeEngine:
         self.faults.check("latest_state", "after")
         return newest.view() if newest else None
 
-    def keep(self, job_id: str) -> StateView | None:
-        """Keep a copy of the newest checkpoint."""
-        self.faults.check("keep", "before")
+    def copy_newest(self, job_id: str) -> StateView | None:
+        """Copy the newest checkpoint."""
+        self.faults.check("copy_newest", "before")
         newest = self._newest(job_id, savepoints=False)
         if newest is None:
             return None
-        path = f"file:///savepoints/kept/{job_id}/chk-{newest.checkpoint_id}"
-        self.states[path] = replace(newest, path=path, job_id=f"kept {job_id}")
-        self.faults.check("keep", "after")
+        path = f"file:///savepoints/kept/{job_id}/pending/chk-{newest.checkpoint_id}"
+        self.states[path] = replace(newest, path=path, job_id=f"pending {job_id}")
+        self.faults.check("copy_newest", "after")
         return self.states[path].view()
 
-    def kept(self, job_id: str) -> StateView | None:
-        """Return the oldest copy that is kept."""
-        self.faults.check("kept", "before")
-        found = [state for state in self.states.values() if state.job_id == f"kept {job_id}"]
-        oldest = min(found, key=lambda state: state.checkpoint_id, default=None)
-        return oldest.view() if oldest else None
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy, in place of the one before."""
+        self.faults.check("approve", "before")
+        kept = f"kept {job_id}"
+        for old in [state.path for state in self.states.values() if state.job_id == kept]:
+            del self.states[old]
+        new = path.replace("/pending/", "/")
+        self.states[new] = replace(self.states.pop(path), path=new, job_id=kept)
+        self.faults.check("approve", "after")
 
-    def discard(self, job_id: str, paths: Sequence[str]) -> None:
-        """Remove kept copies."""
-        for path in paths:
-            if self.states[path].job_id == f"kept {job_id}":
-                del self.states[path]
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept."""
+        self.faults.check("kept", "before")
+        found = self._newest(f"kept {job_id}", savepoints=False)
+        return found.view() if found else None
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; the same purpose gives the same savepoint again."""

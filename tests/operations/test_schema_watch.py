@@ -140,6 +140,25 @@ def test_a_look_that_finds_a_change_keeps_the_state_of_before() -> None:
     assert world.lab.engine.kept(row.job_id) == second
 
 
+def test_a_first_look_that_finds_a_change_keeps_nothing() -> None:
+    world = started()
+    row = newest(world.runtime)
+    assert row is not None
+    alter(world, NOTE)
+    watch_schema(world.runtime)
+    assert world.lab.engine.kept(row.job_id) is None
+    assert deploy(world.runtime).restored_from == row.restored_from  # of before the change
+
+
+def test_a_copy_whose_look_was_cut_off_is_not_gone_on_from() -> None:
+    world = started()
+    row = newest(world.runtime)
+    assert row is not None
+    alter(world, NOTE)
+    world.lab.engine.copy_newest(row.job_id)
+    assert world.lab.engine.kept(row.job_id) is None
+
+
 def test_an_added_column_is_applied_and_read_again_from_before_it() -> None:
     world = started()
     rt = with_policy(world, APPLY)

@@ -10,7 +10,7 @@ import pytest
 
 from cdc_assets.errors import CheckpointUnreadable
 from cdc_assets.flink import kept_states
-from cdc_assets.flink.kept_states import keep_newest, oldest_kept, remove_kept
+from cdc_assets.flink.kept_states import approve, approved, copy_newest
 
 
 def checkpoint(folder: Path, number: int, *, is_complete: bool = True) -> Path:
@@ -27,8 +27,8 @@ def test_the_newest_complete_checkpoint_is_copied_whole(tmp_path: Path) -> None:
     for number in (9, 10):
         checkpoint(job, number)
     checkpoint(job, 11, is_complete=False)
-    copy = keep_newest(job, kept)
-    assert copy == kept / "chk-10"
+    copy = copy_newest(job, kept)
+    assert copy == kept / "pending" / "chk-10"
     shutil.rmtree(job)
     assert {each.name: each.read_bytes() for each in copy.iterdir()} == {
         "state": b"state 10",
@@ -37,27 +37,34 @@ def test_the_newest_complete_checkpoint_is_copied_whole(tmp_path: Path) -> None:
 
 
 def test_a_job_without_a_checkpoint_keeps_none(tmp_path: Path) -> None:
-    assert keep_newest(tmp_path / "job", tmp_path / "kept") is None
-    assert oldest_kept(tmp_path / "kept") is None
+    assert copy_newest(tmp_path / "job", tmp_path / "kept") is None
+    assert approved(tmp_path / "kept") is None
 
 
-def test_the_same_checkpoint_is_kept_once(tmp_path: Path) -> None:
-    checkpoint(tmp_path / "job", 3)
-    assert keep_newest(tmp_path / "job", tmp_path / "kept") == keep_newest(
-        tmp_path / "job", tmp_path / "kept"
-    )
+def test_only_an_approved_copy_is_found_and_it_takes_the_place_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    job, kept = tmp_path / "job", tmp_path / "kept"
+    for number in (9, 10, 10, 11):  # the same checkpoint may be the newest at two looks
+        if not (job / f"chk-{number}").exists():
+            checkpoint(job, number)
+        before = approved(kept)
+        copy = copy_newest(job, kept)
+        assert copy is not None
+        assert approved(kept) == before
+        approve(kept, str(copy))
+        assert approved(kept) == kept / f"chk-{number}"
+        assert [each.name for each in kept.iterdir()] == [f"chk-{number}"]
 
 
-def test_of_two_copies_the_older_one_counts_until_it_is_removed(tmp_path: Path) -> None:
+def test_a_copy_whose_look_never_ended_is_thrown_away_by_the_next(tmp_path: Path) -> None:
     job, kept = tmp_path / "job", tmp_path / "kept"
     checkpoint(job, 9)
-    first = keep_newest(job, kept)
+    copy_newest(job, kept)
     checkpoint(job, 10)
-    second = keep_newest(job, kept)
-    assert oldest_kept(kept) == first
-    remove_kept(kept, [str(first), str(job / "chk-10"), str(kept / "chk-99")])
-    assert oldest_kept(kept) == second
-    assert (job / "chk-10").is_dir()  # what is not a copy is left alone
+    copy_newest(job, kept)
+    assert [each.name for each in (kept / "pending").iterdir()] == ["chk-10"]
+    assert approved(kept) is None
 
 
 def test_a_checkpoint_that_vanishes_while_it_is_copied_is_followed_by_the_next(
@@ -75,8 +82,8 @@ def test_a_checkpoint_that_vanishes_while_it_is_copied_is_followed_by_the_next(
         return found
 
     monkeypatch.setattr(kept_states, "inventory_of", subsumed)
-    assert keep_newest(job, kept) == kept / "chk-2"
-    assert [each.name for each in kept.iterdir()] == ["chk-2"]
+    assert copy_newest(job, kept) == kept / "pending" / "chk-2"
+    assert [each.name for each in (kept / "pending").iterdir()] == ["chk-2"]
 
 
 def test_a_folder_that_cannot_be_written_is_told(
@@ -89,4 +96,4 @@ def test_a_folder_that_cannot_be_written_is_told(
 
     monkeypatch.setattr(kept_states, "publish", full)
     with pytest.raises(CheckpointUnreadable, match="No space left"):
-        keep_newest(tmp_path / "job", tmp_path / "kept")
+        copy_newest(tmp_path / "job", tmp_path / "kept")

@@ -99,3 +99,16 @@ def test_a_refusal_names_the_table_and_what_to_do() -> None:
     flink.error = EngineUnreachable("no answer")
     with pytest.raises(EngineUnreachable):
         target(flink, FakeLake()).make_missing(SPEC, [ORDERS])
+
+
+def test_a_table_is_changed_in_a_session_that_knows_the_catalog() -> None:
+    flink = Flink()
+    made = target(flink, FakeLake())
+    made.alter("ALTER TABLE `lake`.`dw`.`orders` ADD (`note` STRING);")
+    assert flink.ran[0].startswith("CREATE CATALOG `lake`")
+    assert flink.ran[1] == "ALTER TABLE `lake`.`dw`.`orders` ADD (`note` STRING)"
+    flink.error = EngineRejected("no right")
+    with pytest.raises(TargetError, match="no right"):
+        made.alter("ALTER TABLE `lake`.`dw`.`orders` DROP (`note`);")
+    with pytest.raises(TargetError, match="no SQL gateway"):
+        IcebergTarget(CATALOG, "dw").alter("ALTER TABLE x")

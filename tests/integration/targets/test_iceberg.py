@@ -41,6 +41,7 @@ from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
+from tests.integration.targets.replays import TABLE, create_replayed, replay_an_added_column
 from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
@@ -478,3 +479,25 @@ def test_a_target_without_its_tables_has_a_fault_and_no_launch(lake: Lab) -> Non
     assert "no namespace nowhere" in fault.found
     gone = IcebergTarget(IcebergCatalog(uri="http://127.0.0.1:9"), "nowhere")
     assert [fault.field for fault in gone.faults(spec, shapes)] == ["target.catalog"]
+
+
+def test_a_column_that_comes_is_read_again_from_before_it(lake: Lab, tmp_path: Path) -> None:
+    create_replayed(lake.app)
+    spec = StreamSpec(
+        "replayed", (TableRef(DATABASE, TABLE),), ServerIdRange(9300, 9309), lake.namespace,
+        target_kind="iceberg", checkpoint_interval_seconds=1.0,
+    )  # fmt: skip
+    target = lake.target.making_with(lake.gateway.run_all)
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    rt = StreamRuntime(spec, lake.engine, lake.source, target, ledger, SystemClock())
+
+    def rows() -> Mapping[object, tuple[object, ...]]:
+        (shape,) = lake.source.shapes(lake.source.endpoint, spec.tables)
+        return IcebergRows(lake.target, {TABLE: shape}).rows(TABLE)
+
+    try:
+        replay_an_added_column(rt, lake.app, rows, target.alter)
+    finally:
+        row = newest(rt)
+        if row is not None:
+            rt.engine.cancel(row.job_id, budget_seconds=60)
