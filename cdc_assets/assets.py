@@ -4,7 +4,7 @@
 
 import hashlib
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -90,7 +90,8 @@ def build_snapshot_asset(graph: StreamGraph) -> dg.AssetsDefinition:
         access: StreamAccess = getattr(context.resources, key)
         with _working(context, stream):
             connection = _ready(context, access)
-            done = _snapshot(context, graph, connection, again=config.again)
+            made: list[str] = []
+            done = _snapshot(context, graph, connection, again=config.again, made=made)
             columns = columns_of(connection, graph)
         for row in done.reconciliations:
             target = graph.copy_of(row.table)
@@ -105,6 +106,7 @@ def build_snapshot_asset(graph: StreamGraph) -> dg.AssetsDefinition:
                     position=positions_text(done.positions),
                     savepoint=done.savepoint,
                     progress=str(done.progress),
+                    made=", ".join(made),
                 ).to_metadata(),
                 **row_count(done.progress.rows),
             },
@@ -194,8 +196,25 @@ def _snapshot(
     connection: StreamConnection,
     *,
     again: bool,
+    made: list[str],
 ) -> SnapshotResult:
     said = ""
+
+    def tell(names: Sequence[str]) -> None:
+        made.extend(names)
+        text = f"made by the snapshot of stream {graph.stream.name}"
+        for target in graph.targets:
+            label = graph.stream.target_label(target.name)
+            if target.name not in names and label not in names:  # a topic's has its prefix
+                continue
+            context.log.info("%s: %s", label, text)
+            context.instance.report_runless_asset_event(
+                dg.AssetObservation(
+                    target.spec.key,
+                    description=text,
+                    metadata=CdcMetadata(made=target.name, run=context.run.run_id).to_metadata(),
+                )
+            )
 
     def report(progress: Progress) -> None:
         nonlocal said
@@ -212,7 +231,7 @@ def _snapshot(
             )
         )
 
-    return snapshot(connection.runtime, again=again, report=report)
+    return snapshot(connection.runtime, again=again, report=report, made=tell)
 
 
 def _check(graph: StreamGraph, row: ReconciliationRow) -> dg.AssetCheckResult:

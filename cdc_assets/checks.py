@@ -1,4 +1,4 @@
-"""The executable checks: row counts of target tables, and the health of a stream."""
+"""The executable checks: row counts of target tables, health and schema of a stream."""
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
 
@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from cdc_assets.errors import CdcError
+from cdc_assets.heartbeat import heartbeat
+from cdc_assets.metadata import WORK_TAG
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.look import look_twice, recovery_at_work
 from cdc_assets.operations.reconcile import TRANSFORMED, reconcile
+from cdc_assets.operations.schema_apply import follow_schema
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.reports import (
     columns_of,
@@ -17,9 +20,10 @@ from cdc_assets.reports import (
     counted,
     failure,
     health_of,
+    schema_report,
     stream_metadata,
 )
-from cdc_assets.translator import HEALTH, ROW_COUNT, StreamGraph, TargetAsset
+from cdc_assets.translator import HEALTH, ROW_COUNT, SCHEMA_DRIFT, StreamGraph, TargetAsset
 from cdc_assets.wiring import StreamAccess, StreamConnection, resource_key
 
 # One multi-asset check over thousands of tables makes loading slow; blocks do not.
@@ -143,3 +147,42 @@ def build_health_check(graph: StreamGraph) -> dg.AssetChecksDefinition:
         )
 
     return health
+
+
+def build_schema_check(graph: StreamGraph) -> dg.AssetChecksDefinition:
+    """Return the check `schema_drift` of the stream asset, which also does what the policy says.
+
+    Args:
+        graph: The stream's assets.
+    """
+    stream, key = graph.stream.name, resource_key(graph.stream.name)
+
+    @dg.asset_check(
+        asset=graph.key,
+        name=SCHEMA_DRIFT,
+        description="The captured tables are as the running job was launched with.",
+        required_resource_keys={key},
+    )
+    def schema_drift(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+        access: StreamAccess = getattr(context.resources, key)
+
+        def begin() -> None:
+            # The job is launched anew: no sensor shall recover it meanwhile.
+            context.instance.add_run_tags(context.run.run_id, {WORK_TAG: stream})
+
+        try:
+            with heartbeat(context.log):
+                seen = follow_schema(access.connect().runtime, begin=begin)
+        except CdcError as error:
+            raise failure(error) from None
+        found = schema_report(seen)
+        for statement in seen.ran:
+            context.log.info("stream %s: ran at the target: %s", stream, statement)
+        return dg.AssetCheckResult(
+            passed=found.passed,
+            severity=found.severity,
+            description=found.text,
+            metadata=found.metadata,
+        )
+
+    return schema_drift

@@ -197,7 +197,8 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
         places.add_row(str(place.incarnation), _time(place.observed_at), place.tables,
                        str(place.position), place.path)  # fmt: skip
     recoveries = _table("recovery", "at", "step", "detail")
-    for step in steps:
+    # What tables were at a launch is long, and 'cdc-assets schema' compares it.
+    for step in (each for each in steps if each.step != "schema"):
         detail = json.dumps(dict(step.detail), default=str)
         recoveries.add_row(step.recovery, _time(step.at), step.step, detail)
     counts = _table("table", "at", "verdict", "source", "target", "reason")
@@ -262,6 +263,24 @@ def preflight(definitions: Path, stream: str) -> None:
     if errors:
         raise PreflightFailed(f"stream {stream!r} is not ready: {errors} of the above stop it")
     click.echo(f"stream {stream} is ready")
+
+
+@cli.command()
+@_STREAM
+@click.pass_obj
+def schema(definitions: Path, stream: str) -> None:
+    """Say what changed in the captured tables since the launch; nothing is done about it."""
+    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
+    from cdc_assets.operations.schema_watch import look_at_schema  # noqa: PLC0415 - as above
+
+    look = look_at_schema(stream_of(definitions, stream).connect().runtime)
+    if look.problem:
+        raise ConfigurationError(f"stream {stream!r}: {look.problem}")
+    for drift in look.drifts:
+        click.echo(f"{'error' if drift.change.harms else 'warning'}: {drift.change.text}")
+        click.echo(f"    {drift.fix or 'the target needs no change'}")
+    if not look.drifts:
+        click.echo(f"stream {stream}: the tables are as incarnation {look.incarnation} found them")
 
 
 @cli.command()

@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdc_assets.component_etl import TransformAttributes
+from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import (
     QuerySpec,
     ServerIdRange,
@@ -81,6 +82,11 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
         description="`shared` gives tables of one key one binlog connection, `per-table` gives "
         "each table its own; `auto` shares, but not for a few tables over JDBC.",
     )
+    create_tables: bool = Field(
+        default=True,
+        description="Whether the snapshot makes missing target tables, if the target's account "
+        "may; existing ones are never changed. Topics have `target_create_topics`.",
+    )
     parallelism: int = Field(
         default=1, description="Of the Flink job, and server ids for each reader."
     )
@@ -136,6 +142,20 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
     )
     reconcile_cron: str = Field(
         default="0 * * * *", description="When row counts are compared, empty for never."
+    )
+    schema_cron: str = Field(
+        default="*/10 * * * *",
+        description="When captured tables are looked at for changes, empty for never.",
+    )
+    on_added_column: Literal["report", "apply"] = Field(
+        default="report",
+        description="`apply` adds a column that came at the source to the target, and starts the "
+        "stream again from before it; `report` tells the target's statement.",
+    )
+    on_other_change: Literal["pause", "report"] = Field(
+        default="pause",
+        description="At a change that the running job would write wrongly: `pause` stops the "
+        "stream with a savepoint, `report` only tells it.",
     )
     declare_sources: bool = Field(
         default=True,
@@ -220,6 +240,7 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
             transforms=self.transforms(),
             lookup_cache_seconds=self.lookup_cache_seconds,
             source_only=tuple(self.source_only),
+            create_tables=self.create_tables,
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
 
@@ -280,6 +301,10 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
             sensors_running=self.sensors_running,
             reconcile_cron=self.reconcile_cron,
             declare_sources=self.declare_sources,
+            schema_cron=self.schema_cron,
+            policy=Policy(
+                on_added_column=self.on_added_column, on_other_change=self.on_other_change
+            ),
         )
 
 

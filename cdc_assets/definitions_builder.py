@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import cast
@@ -10,7 +10,11 @@ from typing import cast
 import dagster as dg
 
 from cdc_assets.assets import build_snapshot_asset, build_stream_asset, table_specs
-from cdc_assets.checks import build_health_check, build_reconciliation_checks
+from cdc_assets.checks import (
+    build_health_check,
+    build_reconciliation_checks,
+    build_schema_check,
+)
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec, check_ranges_apart
 from cdc_assets.errors import ConfigurationError
@@ -43,6 +47,7 @@ class Surface:
         sensors_running: Whether sensors and schedules are on from the start.
         reconcile_cron: When row counts are compared, empty for never.
         declare_sources: False where other definitions declare the source tables.
+        schema_cron: When captured tables are looked at for changes, empty for never.
     """
 
     translator: CdcTranslator | None = None
@@ -55,6 +60,7 @@ class Surface:
     sensors_running: bool = False
     reconcile_cron: str = "0 * * * *"
     declare_sources: bool = True
+    schema_cron: str = "*/10 * * * *"
 
     def __post_init__(self) -> None:
         """Refuse what Dagster would refuse later, with a trace."""
@@ -86,6 +92,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     sensors_running: bool = False,
     reconcile_cron: str = "0 * * * *",
     declare_sources: bool = True,
+    schema_cron: str = "*/10 * * * *",
 ) -> dg.Definitions:
     """Return assets, checks, sensors, jobs and schedules of one or several streams.
 
@@ -112,6 +119,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         sensors_running: Whether sensors and schedules are on from the start.
         reconcile_cron: When row counts are compared, empty for never.
         declare_sources: False where other definitions declare the source tables.
+        schema_cron: When captured tables are looked at for changes, empty for never.
 
     Raises:
         ConfigurationError: Two streams share a name, server ids or a target table.
@@ -172,6 +180,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         sensors_running=sensors_running,
         reconcile_cron=reconcile_cron,
         declare_sources=declare_sources,
+        schema_cron=schema_cron,
     )
     return definitions_of(wirings, surface, watch_rds=rds is not None)
 
@@ -240,15 +249,32 @@ def _of_stream(
     )
     # Three heartbeats without progress, and never less than Dagster's shortest window.
     silent = timedelta(seconds=max(3 * surface.heartbeat_seconds, 120.0))
-    checks = build_reconciliation_checks(graph)
-    schedules = _schedules(graph, checks, surface)
+    checks, schema = build_reconciliation_checks(graph), build_schema_check(graph)
+    schedules = [
+        *_schedule(
+            checks,
+            f"reconcile_{name}",
+            f"Compares the row counts of stream {name!r} with its source.",
+            ("reconcile_cron", surface.reconcile_cron),
+            running=surface.sensors_running,
+            tags={"cdc/reconcile": name},
+        ),
+        *_schedule(
+            [schema],
+            f"schema_{name}",
+            f"Looks whether the captured tables of stream {name!r} changed.",
+            ("schema_cron", surface.schema_cron),
+            running=surface.sensors_running,
+            tags={"cdc/schema": name},
+        ),
+    ]
     return dg.Definitions(
         assets=[
             *table_specs(graph, sources=False),
             build_snapshot_asset(graph),
             build_stream_asset(graph, freshness=dg.FreshnessPolicy.time_window(fail_window=silent)),
         ],
-        asset_checks=[*checks, build_health_check(graph)],
+        asset_checks=[*checks, build_health_check(graph), schema],
         sensors=[health, events] if watch_rds else [health],
         jobs=[job],
         schedules=schedules,
@@ -256,37 +282,31 @@ def _of_stream(
     )
 
 
-def _schedules(
-    graph: StreamGraph, checks: Iterable[dg.AssetChecksDefinition], surface: Surface
+def _schedule(
+    checks: Sequence[dg.AssetChecksDefinition],
+    name: str,
+    description: str,
+    cron: tuple[str, str],
+    *,
+    running: bool,
+    tags: Mapping[str, str],
 ) -> list[dg.ScheduleDefinition]:
-    name, selected = graph.stream.name, list(checks)
-    if not selected or not surface.reconcile_cron:
+    field, text = cron
+    if not checks or not text:
         return []
-    status = (
-        dg.DefaultScheduleStatus.RUNNING
-        if surface.sensors_running
-        else dg.DefaultScheduleStatus.STOPPED
-    )
+    status = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
     define = cast("Callable[..., dg.JobDefinition]", dg.define_asset_job)  # pyright: ignore[reportUnknownMemberType] - typed in part only
     job = define(
-        f"reconcile_{name}",
-        selection=dg.AssetSelection.checks(*selected),
-        description=f"Compares the row counts of stream {name!r} with its source.",
-        tags={"cdc/reconcile": name},
+        name, selection=dg.AssetSelection.checks(*checks), description=description, tags=dict(tags)
     )
     try:
         return [
             dg.ScheduleDefinition(
-                name=f"reconcile_{name}_schedule",
-                job=job,
-                cron_schedule=surface.reconcile_cron,
-                default_status=status,
+                name=f"{name}_schedule", job=job, cron_schedule=text, default_status=status
             )
         ]
     except dg.DagsterInvalidDefinitionError:
-        raise ConfigurationError(
-            "is not a cron expression", field="reconcile_cron", value=surface.reconcile_cron
-        ) from None
+        raise ConfigurationError("is not a cron expression", field=field, value=text) from None
 
 
 def _refuse_shared(specs: Sequence[StreamSpec]) -> None:

@@ -42,6 +42,8 @@ class CdcMetadata:
         source_rows: Rows counted at the source.
         target_rows: Rows counted at the target.
         progress: Of a snapshot.
+        made: Target tables that a snapshot made.
+        act: What was done about a change of the captured tables.
         event: Text of an RDS event.
         deployment: RDS's id of the blue/green deployment.
         deployment_status: Its status.
@@ -71,6 +73,8 @@ class CdcMetadata:
     source_rows: int | None = None
     target_rows: int | None = None
     progress: str | None = None
+    made: str | None = None
+    act: str | None = None
     event: str | None = None
     deployment: str | None = None
     deployment_status: str | None = None

@@ -188,6 +188,19 @@ class MakingTarget(Protocol):
         ...
 
 
+@runtime_checkable
+class AlteringTarget(Protocol):
+    """A target whose tables can be changed from here."""
+
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table.
+
+        Raises:
+            TargetError: The target refuses it.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Launch:
     """Everything that Flink must be told to start one incarnation.
@@ -294,6 +307,25 @@ class StreamEngine(Protocol):
         Raises:
             CheckpointUnreadable: It cannot be parsed.
         """
+        ...
+
+    def copy_newest(self, job_id: str) -> StateView | None:
+        """Copy a job's newest complete checkpoint; nobody goes on from it before `approve`.
+
+        Returns:
+            The copy, None when the job has no checkpoint.
+
+        Raises:
+            CheckpointUnreadable: It cannot be read or copied.
+        """
+        ...
+
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy, in place of the one that was kept before."""
+        ...
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept, None when none is."""
         ...
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:

@@ -20,6 +20,7 @@ from cdc_assets.metadata import (
     row_count,
 )
 from cdc_assets.operations.observe import Seen
+from cdc_assets.operations.schema_watch import Watched
 from cdc_assets.ports import ReconciliationRow, StepRow, Verdict
 from cdc_assets.translator import HEALTH, ROW_COUNT, StreamGraph, TargetAsset
 from cdc_assets.wiring import StreamConnection
@@ -216,6 +217,39 @@ def columns_of(
         )
         found[target.name] = {**column_schema(shape), **lineage}
     return found
+
+
+@dataclass(frozen=True)
+class SchemaReport:
+    """What the check `schema_drift` says: an ERROR where the job could write something wrong."""
+
+    passed: bool
+    severity: dg.AssetCheckSeverity
+    text: str
+    metadata: Mapping[str, dg.MetadataValue]
+
+
+def schema_report(seen: Watched) -> SchemaReport:
+    """Translate a look at the captured tables."""
+    look = seen.look
+    texts = [drift.text for drift in look.drifts]
+    fixes = [drift.fix for drift in look.drifts if drift.fix and drift.fix not in seen.ran]
+    if look.problem:
+        head = f"Inconclusive: {look.problem}"
+    elif not look.changes:
+        head = f"the captured tables are as incarnation {look.incarnation} was launched with"
+    else:
+        head = f"changed since incarnation {look.incarnation} was launched"
+    if seen.act or seen.detail:
+        head += f" ({': '.join(each for each in (seen.act, seen.detail) if each)})"
+    said = CdcMetadata(incarnation=look.incarnation or None, reason="; ".join(texts), act=seen.act)
+    statements = {"cdc/target_ddl": dg.MetadataValue.md("```sql\n" + "\n".join(fixes) + "\n```")}
+    return SchemaReport(
+        passed=not look.problem and (not look.changes or seen.act == "applied"),
+        severity=dg.AssetCheckSeverity.ERROR if look.harmful else dg.AssetCheckSeverity.WARN,
+        text="\n".join([head, *(f"- {text}" for text in texts)]),
+        metadata={**said.to_metadata(), **(statements if fixes else {})},
+    )
 
 
 def step_metadata(row: StepRow, *, run: str) -> CdcMetadata:

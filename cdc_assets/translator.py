@@ -14,6 +14,7 @@ from cdc_assets.metadata import STREAM_TAG
 PartKind = Literal["source_table", "snapshot", "stream", "target_table"]
 ROW_COUNT = "row_count"
 HEALTH = "health"
+SCHEMA_DRIFT = "schema_drift"
 _WORDS = {"kafka": "topic"}
 
 

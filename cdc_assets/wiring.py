@@ -33,6 +33,7 @@ from cdc_assets.operations.runtime import Budgets, StreamRuntime
 from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
+from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import (
     IcebergTargetResource,
@@ -154,15 +155,14 @@ class StreamWiring:
         lookup = _patient(resolved(self.lookup), patience_seconds) if self.lookup else None
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
+        secrets = [source.password, *target.secret_values()]
+        secrets += lookup.secret_values() if lookup else ()
+        gateway = flink.get_gateway(secrets=secrets)
+        if isinstance(writer, IcebergTarget):
+            writer = writer.making_with(gateway.run_all)
         engine = FlinkEngine(
             client=flink.get_client(),
-            gateway=flink.get_gateway(
-                secrets=(
-                    source.password,
-                    *target.secret_values(),
-                    *(lookup.secret_values() if lookup else ()),
-                )
-            ),
+            gateway=gateway,
             folders=flink.get_folders(),
             source=reader,
             target=writer,

@@ -17,6 +17,7 @@ class Column:
         charset: Character set of text columns.
         collation: Collation of text columns.
         generated: Whether the server computes the value, so that no row can bring its own.
+        has_default: Whether rows that do not name it get a value other than NULL.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Column:
     charset: str | None = None
     collation: str | None = None
     generated: bool = False
+    has_default: bool = False
 
 
 @dataclass(frozen=True)

@@ -226,9 +226,15 @@ def _widens(wanted: str, found: str) -> bool:
     return bool(left and whole >= int(left[1]) - int(left[2]) and scale >= int(left[2]))
 
 
-def create_catalog_sql(catalog: IcebergCatalog, name: str) -> str:
-    """Return the Flink SQL that makes a catalog known to a session, without its secrets."""
-    hidden = {key for key, _ in catalog.secrets}
+def create_catalog_sql(catalog: IcebergCatalog, name: str, *, is_shown: bool = True) -> str:
+    """Return the Flink SQL that makes a catalog known to a session.
+
+    Args:
+        catalog: The catalog.
+        name: What the session calls it.
+        is_shown: Whether a person sees it; then it has no secrets.
+    """
+    hidden = {key for key, _ in catalog.secrets} if is_shown else set[str]()
     options = {"type": "iceberg", **catalog.options}
     text = ", ".join(
         f"{_text(key)}={_text(_HIDDEN if key in hidden else value)}"

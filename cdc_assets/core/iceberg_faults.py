@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.iceberg import (
@@ -19,7 +20,7 @@ from cdc_assets.core.iceberg import (
     quoted_label,
     quoted_name,
 )
-from cdc_assets.core.preflight import Fault
+from cdc_assets.core.preflight import Fault, missing_table
 from cdc_assets.core.readers import TableColumns, describe_table
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.types import Carried
@@ -90,22 +91,30 @@ def _names(each: TableColumns) -> Iterator[Fault]:
             )
 
 
+def creation(spec: StreamSpec, each: TableColumns, *, has_namespace: bool) -> tuple[str, ...]:
+    """Return the Flink SQL that makes a target table in the catalog `CATALOG` of a session."""
+    namespace, name = spec.target_database, each.table.target_name
+    database = quoted_label(CATALOG, namespace)
+    return (
+        *(() if has_namespace else (f"CREATE DATABASE IF NOT EXISTS {database};",)),
+        create_table_sql(quoted_label(CATALOG, namespace, name), each.columns, each.key),
+    )
+
+
 def _missing(
     spec: StreamSpec, catalog: IcebergCatalog, each: TableColumns, *, has_namespace: bool
 ) -> Fault:
     namespace, name = spec.target_database, each.table.target_name
-    database = quoted_label(CATALOG, namespace)
-    statements = [
-        create_catalog_sql(catalog, CATALOG),
-        *([] if has_namespace else [f"CREATE DATABASE IF NOT EXISTS {database};"]),
-        create_table_sql(quoted_label(CATALOG, namespace, name), each.columns, each.key),
-    ]
-    return Fault(
+    statements = creation(spec, each, has_namespace=has_namespace)
+    fault = missing_table(
         f"{namespace}.{name}",
-        "no such table" if has_namespace else f"no such table, and no namespace {namespace}",
         "a table with the stream's columns",
-        "\n".join(statements),
+        "\n".join((create_catalog_sql(catalog, CATALOG), *statements)),
+        is_made=spec.create_tables,
     )
+    if has_namespace:
+        return fault
+    return replace(fault, found=f"no such table, and no namespace {namespace}")
 
 
 def _table(found: IcebergTable, key: tuple[str, ...]) -> Iterator[Fault]:

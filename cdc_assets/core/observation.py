@@ -145,7 +145,8 @@ class Observation:
         stalled_seconds: For how long the job is RUNNING without a binlog connection.
         frozen_seconds: For how long the position stands still while the source moves.
         relaunches_in_window: Launches without a completed checkpoint between them.
-        intent: `hold` when a person stopped automation.
+        intent: `hold` when a person, or a change of the schema, stopped automation.
+        intent_reason: Why, as the ledger has it.
     """
 
     stream: str
@@ -164,3 +165,4 @@ class Observation:
     frozen_seconds: float = 0.0
     relaunches_in_window: int = 0
     intent: Intent = "run"
+    intent_reason: str = ""

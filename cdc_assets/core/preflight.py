@@ -43,6 +43,25 @@ class Fault:
         return f"{self.field}: found {self.found}, wanted {self.wanted}"
 
 
+def missing_table(
+    label: str, wanted: str, statement: str, *, is_made: bool, lacks: str = ""
+) -> Fault:
+    """Return the fault of a target table that does not exist.
+
+    Args:
+        label: Of the table.
+        wanted: What must be there.
+        statement: The one that makes it, for a person and for the snapshot alike.
+        is_made: Whether the snapshot makes it; then it stops nothing.
+        lacks: The grant with which the snapshot would make it.
+    """
+    if is_made:
+        return Fault(label, "no such table", f"{wanted}; the snapshot makes it", statement,
+                     "warning")  # fmt: skip
+    more = f", or {lacks}, and the snapshot makes it" if lacks else ""
+    return Fault(label, "no such table", f"{wanted}{more}", statement)
+
+
 @dataclass(frozen=True)
 class Cascade:
     """A foreign key whose action changes rows of a captured table."""
@@ -117,6 +136,7 @@ class TargetFacts:
         missing_privileges: Privileges that the account lacks, by table.
         account: Account as the server names it.
         create_statements: Statement that makes a target table, by name.
+        may_create: Names of missing tables that the account may make.
     """
 
     address: str
@@ -132,6 +152,7 @@ class TargetFacts:
     )
     account: str = ""
     create_statements: Mapping[str, str] = field(default_factory=dict[str, str])
+    may_create: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

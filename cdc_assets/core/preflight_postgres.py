@@ -14,7 +14,7 @@ from cdc_assets.core.postgres_names import (
     unwritable_table,
 )
 from cdc_assets.core.postgres_types import misfit, target_column, target_type
-from cdc_assets.core.preflight import Fault
+from cdc_assets.core.preflight import Fault, missing_table
 from cdc_assets.core.preflight_tables import carried_names
 from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.core.transform_check import written_names
@@ -64,6 +64,7 @@ class PostgresFacts:
         account: Name of the role.
         has_schema: Whether the schema exists.
         may_use_schema: Whether the account may see what is in it.
+        may_create: Whether the account may make tables there.
         tables: Target tables that exist, by name.
         not_tables: Names that stand for a view or another relation, with its kind.
     """
@@ -79,6 +80,7 @@ class PostgresFacts:
     account: str = ""
     has_schema: bool = True
     may_use_schema: bool = True
+    may_create: bool = False
     tables: Mapping[str, PostgresTable] = field(default_factory=dict[str, PostgresTable])
     not_tables: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -211,19 +213,27 @@ def _copy(
     found = facts.tables.get(name)
     if found is None:
         statement = create_table(source, facts.schema, name, columns=tuple(writable))
-        yield _no_table(facts, name, f"{statement};")
+        yield _no_table(facts, name, f"{statement};", makes=spec.create_tables)
         return
     yield from _table(facts, found)
     yield from _pair(found, source, writable, written_names(spec, table))
 
 
-def _no_table(facts: PostgresFacts, name: str, statement: str) -> Fault:
-    kind = facts.not_tables.get(name)
-    return Fault(
-        f"{facts.schema}.{name}",
-        f"a {kind}, no table" if kind else "no such table",
-        "a table with the stream's columns",
-        statement,
+def writable_columns(spec: StreamSpec, table: TableRef, source: TableShape) -> tuple[Column, ...]:
+    """Return the columns of a captured table that a target table can have."""
+    columns = carried_names(spec, table, source)
+    return tuple(each for each in columns if not unwritable_column(folded(each.name)))
+
+
+def _no_table(facts: PostgresFacts, name: str, statement: str, *, makes: bool = False) -> Fault:
+    kind, wanted = facts.not_tables.get(name), "a table with the stream's columns"
+    label = f"{facts.schema}.{name}"
+    if kind:
+        return Fault(label, f"a {kind}, no table", wanted, statement)
+    role = quote_name(facts.account or "?")
+    grant = f"GRANT CREATE ON SCHEMA {quote_name(facts.schema)} TO {role}"
+    return missing_table(
+        label, wanted, statement, is_made=makes and facts.may_create, lacks=grant if makes else ""
     )
 
 

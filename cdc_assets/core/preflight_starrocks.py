@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.preflight import Fault
-from cdc_assets.core.preflight_tables import carried_names
+from cdc_assets.core.preflight import Fault, missing_table
+from cdc_assets.core.preflight_tables import carried_names, left_out
 from cdc_assets.core.starrocks import (
     MAX_KEY_BYTES,
     MAX_VARCHAR,
@@ -28,6 +28,7 @@ from cdc_assets.errors import UnsupportedType
 
 # COLUMN_KEY of `information_schema`, by the table's model.
 PRIMARY = "PRI"
+_WANTED = "a primary-key table with the stream's columns"
 _MODELS = {"": "an unknown", "UNI": "a UNIQUE KEY", "DUP": "a DUPLICATE KEY", "AGG": "an AGGREGATE"}
 
 
@@ -139,16 +140,21 @@ def _copied(
     yield from unfit
     if not source.primary_key:
         return  # Told by the source's preflight.
-    excluded = [
-        column.name for column in source.columns if column not in carried_names(spec, table, source)
-    ]
     found = facts.tables.get(table.target_name)
     label = f"{facts.database}.{table.target_name}"
     if found is None or found.key_kind != PRIMARY:
         if any(fault.severity == "error" for fault in unfit):
             return  # Without those columns there is no statement yet.
-        create = create_table(source, facts.database, table.target_name, exclude=excluded) + ";"
-        yield _missing(label, create) if found is None else _wrong_model(label, found, create)
+        create = (
+            create_table(
+                source, facts.database, table.target_name, exclude=left_out(spec, table, source)
+            )
+            + ";"
+        )
+        if found is None:
+            yield missing_table(label, _WANTED, create, is_made=spec.create_tables)
+        else:
+            yield _wrong_model(label, found, create)
         return
     yield from _pair(spec, table, source, found.shape)
 
@@ -189,10 +195,6 @@ def _source_columns(spec: StreamSpec, table: TableRef, source: TableShape) -> It
             f"Look at the longest key, or raise primary_key_limit_size above {MAX_KEY_BYTES}",
             "warning",
         )
-
-
-def _missing(label: str, create: str) -> Fault:
-    return Fault(label, "no such table", "a primary-key table with the stream's columns", create)
 
 
 def _wrong_model(label: str, found: StarRocksTable, create: str) -> Fault:

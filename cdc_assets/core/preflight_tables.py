@@ -15,6 +15,7 @@ from cdc_assets.core.preflight import (
     TargetFacts,
     judge_group,
     judge_server,
+    missing_table,
 )
 from cdc_assets.core.readers import plan_readers
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
@@ -215,26 +216,43 @@ def _target(facts: PreflightFacts, target: TargetFacts) -> Iterator[Fault]:
     unknown = {t.target_name for t in facts.spec.copied if t.label not in facts.source.shapes}
     for name in facts.spec.target_names:
         if name not in unknown:
-            yield from _target_table(target, name)
+            yield from _target_table(facts.spec, target, name)
     for table in facts.spec.copied:
         source, shape = facts.source.shapes.get(table.label), target.shapes.get(table.target_name)
-        if source is not None and shape is not None:
-            yield from _pair(facts.spec, table, source, shape)
+        if source is not None:
+            yield from _pair(facts.spec, table, source, shape or _as_made(facts, table, source))
     for query in facts.spec.queries:
         shape = target.shapes.get(query.target_name)
         if shape is not None:
             yield from _query_table(shape)
 
 
-def _target_table(target: TargetFacts, name: str) -> Iterator[Fault]:
+def _as_made(facts: PreflightFacts, table: TableRef, source: TableShape) -> TableShape:
+    """Return a missing target table as its statement makes it, so that it is judged like others."""
+    columns = carried_names(facts.spec, table, source)
+    plain = tuple(replace(column, generated=False) for column in columns)
+    database = facts.target.database if facts.target else ""
+    return TableShape(database, table.target_name, plain, source.primary_key)
+
+
+def left_out(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple[str, ...]:
+    """Return the names of a captured table's columns that are not carried."""
+    carried_ones = carried_names(spec, table, shape)
+    return tuple(column.name for column in shape.columns if column not in carried_ones)
+
+
+def _target_table(spec: StreamSpec, target: TargetFacts, name: str) -> Iterator[Fault]:
     label = f"{target.database}.{name}"
     if name not in target.shapes:
-        yield Fault(
+        statement = target.create_statements.get(name, "")
+        grant = f"GRANT CREATE ON {quote_name(target.database)}.* TO {target.account}"
+        yield missing_table(
             label,
-            "no such table",
             "a table with the stream's columns",
-            target.create_statements.get(name, "")
+            statement
             or f"CREATE TABLE {_label(label)} (<the query's columns>, PRIMARY KEY (<key>));",
+            is_made=bool(statement) and spec.create_tables and name in target.may_create,
+            lacks=grant if statement and spec.create_tables else "",
         )
         return
     missing = target.missing_privileges.get(name, ())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.observation import IncarnationView, Observation, ServerView
@@ -25,6 +25,11 @@ class Policy:
         checkpoint_seconds: No completed checkpoint for this long is unhealthy.
         max_relaunches: Launches without progress between them before a person is asked.
         max_restarts: Restarts by Flink itself before the job counts as looping.
+        on_added_column: What happens when a captured table gets a column: `report` tells the
+            target's statement and the stream goes on without it; `apply` adds it to the target
+            and starts the stream again from before the change.
+        on_other_change: What happens at any other change of a captured table that the running
+            job would write wrongly: `pause` stops the stream with a savepoint, `report` tells it.
     """
 
     stall_seconds: float = 3.0
@@ -32,6 +37,8 @@ class Policy:
     checkpoint_seconds: float = 120.0
     max_relaunches: int = 5
     max_restarts: int = 3
+    on_added_column: Literal["report", "apply"] = "report"
+    on_other_change: Literal["pause", "report"] = "pause"
 
 
 @dataclass(frozen=True)
@@ -124,7 +131,12 @@ def _as_a_person_wants(seen: Observation, incarnation: IncarnationView) -> Decis
         copying = seen.job.state == "RUNNING"
         return Hold("the snapshot is not deployed yet: materialize the stream", healthy=copying)
     if seen.intent == "hold":
-        return Hold("a person stopped automation; 'cdc-assets release' allows it again")
+        why = (
+            f"automation holds: {seen.intent_reason}"
+            if seen.intent_reason
+            else ("a person stopped automation")
+        )
+        return Hold(f"{why}; 'cdc-assets release' allows it again")
     if incarnation.stopped:
         return Hold(f"incarnation {incarnation.number} was stopped on purpose")
     if seen.job.state == "CANCELED":

@@ -15,8 +15,9 @@ from cdc_assets.errors import ConfigurationError
 
 _TABLE_COLUMNS = (
     "TABLE_NAME, COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, IS_NULLABLE, CHARACTER_SET_NAME,"
-    " COLLATION_NAME, EXTRA"
+    " COLLATION_NAME, EXTRA, COLUMN_DEFAULT"
 )
+_DESCRIBED = 7
 
 
 class Statement(NamedTuple):
@@ -172,7 +173,8 @@ def text_of(value: object) -> str:
 
 
 def _column(values: Sequence[object]) -> Column:
-    name, data_type, column_type, nullable, charset, collation, extra = map(text_of, values)
+    name, data_type, column_type, nullable, charset, collation, extra = map(text_of, values[:7])
+    default = values[7] if len(values) > _DESCRIBED else None
     return Column(
         name=name,
         data_type=data_type.lower(),
@@ -183,4 +185,6 @@ def _column(values: Sequence[object]) -> Column:
         # MySQL: `VIRTUAL GENERATED`, `STORED GENERATED`; MySQL 8 says `DEFAULT_GENERATED` of a
         # plain default that is an expression, which is no generated column.
         generated=extra.upper().startswith(("VIRTUAL", "STORED", "PERSISTENT")),
+        # MariaDB writes NULL as a text there.
+        has_default=default is not None and text_of(default).upper() != "NULL",
     )

@@ -281,6 +281,8 @@ class StreamSpec:
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
         flush_interval_seconds: How long the JDBC writer may hold rows back.
+        create_tables: Whether a snapshot makes the missing target tables of copied tables, if
+            the target's account may. Topics have a setting of their own at the target.
     """
 
     name: str
@@ -298,6 +300,7 @@ class StreamSpec:
     source_only: tuple[str, ...] = ()
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0
+    create_tables: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""

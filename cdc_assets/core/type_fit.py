@@ -80,7 +80,9 @@ def _same_base_fits(left: MySqlType, right: MySqlType) -> bool:
     if left.base in {"enum", "set"}:
         return set(left.values) <= set(right.values)
     if left.base in {"float", "double"}:
-        return right.scale is None and (left.unsigned or not right.unsigned)
+        # With digits of its own the target rounds, which only the same digits make harmless.
+        same = right.scale == left.scale and (right.size or 0) >= (left.size or 0)
+        return (right.scale is None or same) and (left.unsigned or not right.unsigned)
     return True
 
 

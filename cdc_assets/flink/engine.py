@@ -25,6 +25,7 @@ from cdc_assets.errors import (
 )
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.kept_states import approve, approved, copy_newest
 from cdc_assets.flink.render import RenderedStream
 from cdc_assets.flink.sql_check import check_sql
 from cdc_assets.flink.state_files import local_path
@@ -60,6 +61,10 @@ class StateFolders:
     def of_savepoints(self, job_id: str) -> Path:
         """Return a job's savepoint folder."""
         return local_path(self.savepoints) / job_id
+
+    def of_kept(self, job_id: str) -> Path:
+        """Return where copies of a job's checkpoints are kept, apart from what is its newest."""
+        return local_path(self.savepoints) / "kept" / job_id
 
     def savepoint_url(self, job_id: str, purpose: str) -> str:
         """Return where a stop puts its savepoint."""
@@ -243,6 +248,21 @@ class FlinkEngine:
         return newest_view(
             self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
         )
+
+    def copy_newest(self, job_id: str) -> StateView | None:
+        """Copy a job's newest complete checkpoint."""
+        folder, kept = self._folders.of_checkpoints(job_id), self._folders.of_kept(job_id)
+        copy = copy_newest(folder, kept)
+        return None if copy is None else read_view(str(copy))
+
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy."""
+        approve(self._folders.of_kept(job_id), path)
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept."""
+        found = approved(self._folders.of_kept(job_id))
+        return None if found is None else read_view(str(found))
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""

@@ -126,6 +126,17 @@ class SqlGateway:
             with contextlib.suppress(EngineError):
                 self._api.call("DELETE", f"/v2/sessions/{handle}", doing="closing a session")
 
+    def run_all(self, statements: Sequence[str]) -> None:
+        """Run statements one after the other in a session of their own.
+
+        Raises:
+            EngineRejected: Flink refused one; the ones before it are done.
+            EngineUnreachable: No answer in time.
+        """
+        with self.open_session() as session:
+            for statement in statements:
+                session.execute(statement)
+
     def submit_job(
         self,
         ddl: Sequence[str],

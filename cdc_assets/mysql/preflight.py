@@ -23,7 +23,7 @@ from cdc_assets.core.preflight import (
     ServerFacts,
     TargetFacts,
 )
-from cdc_assets.core.preflight_tables import carried_names
+from cdc_assets.core.preflight_tables import carried_names, left_out
 from cdc_assets.core.row_sql import Statement, quote_name, table_name, text_of
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.stream import StreamSpec
@@ -77,6 +77,10 @@ class TargetProbe(Protocol):
 
     def is_read_only(self) -> bool:
         """Return whether it refuses writes."""
+        ...
+
+    def may_create(self, names: Sequence[str]) -> frozenset[str]:
+        """Return those of the tables that the account may make."""
         ...
 
     def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
@@ -297,14 +301,17 @@ def _target_facts(target: TargetProbe, spec: StreamSpec, source: ServerFacts) ->
             unique_indexes=target.unique_indexes(spec.target_names),
             missing_privileges=target.missing_privileges(tuple(shapes.values())),
             account=target.account(),
+            may_create=target.may_create(
+                [each.target_name for each in spec.copied if each.target_name not in shapes]
+                if spec.create_tables
+                else ()
+            ),
         )
     except CdcError as error:
         return replace(nothing, problem=error.message)
     statements = {
         table.target_name: target.create_statement(
-            shape,
-            table.target_name,
-            exclude=[c.name for c in shape.columns if c not in carried_names(spec, table, shape)],
+            shape, table.target_name, exclude=left_out(spec, table, shape)
         )
         for table in spec.copied
         if (shape := source.shapes.get(table.label)) is not None

@@ -11,6 +11,7 @@ from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, 
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_from
 from cdc_assets.ports import IncarnationRow, Launch
 
 
@@ -37,10 +38,12 @@ def deploy(rt: StreamRuntime) -> Deployed:
     """Make the stream run: from the snapshot's savepoint, or from its own newest state.
 
     A stream that runs with the same SQL is left alone. With other SQL it is stopped with
-    a savepoint and goes on from it; Flink refuses state that does not fit.
+    a savepoint and goes on from it; Flink refuses state that does not fit. Where captured tables
+    changed since its launch it goes on from a state of before that.
 
     Raises:
-        ConfigurationError: There is no snapshot yet.
+        ConfigurationError: There is no snapshot yet, or captured tables changed and rows cannot be
+            read again rightly.
         IdentityMismatch: Another server is behind the endpoint; recovery is the way.
         RecoveryBlocked: The job did not come up; the cause is in the message.
     """
@@ -63,9 +66,26 @@ def deploy(rt: StreamRuntime) -> Deployed:
         state = rt.engine.checkpoint(last.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
         positions = record_state(rt, last, state, savepoint=False)
         return Deployed(last.number, last.job_id, last.restored_from, positions, adopted=True)
-    path = _newest_state(rt, rows)
-    start = Start(rt.source.endpoint, expected=anchor_of(rt), restore_path=path)
-    return _up(rt, launch(rt, "stream", start))
+    look = look_at_schema(rt)
+    # Before anything is stopped: it refuses where rows could not be read again rightly.
+    before = replay_from(rt, last, look) if look.changes else None
+    newest_path = _newest_state(rt, rows)
+    start = Start(
+        rt.source.endpoint,
+        expected=anchor_of(rt),
+        restore_path=before.path if before is not None else newest_path,
+        coordinates=before.coordinates if before is not None else None,
+    )
+    done = _up(rt, launch(rt, "stream", start))
+    _end_pause(rt, done)
+    return done
+
+
+def _end_pause(rt: StreamRuntime, done: Deployed) -> None:
+    """Let automation run again where a change of the schema had stopped it, and nothing else."""
+    intent, reason = rt.ledger.intent(rt.name)
+    if intent == "hold" and reason.startswith(PAUSED):
+        rt.ledger.set_intent(rt.name, "run", f"incarnation {done.incarnation} has the columns")
 
 
 def _up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:

@@ -14,6 +14,7 @@ from cdc_assets.core.stream import IncarnationKind, job_id_of
 from cdc_assets.errors import EngineUnreachable, FenceTaken, IdentityMismatch, RecoveryBlocked
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_record import carrying_on, record_launch
 from cdc_assets.ports import IncarnationRow, Launch, PositionRow, Server
 
 
@@ -108,8 +109,18 @@ def launch(
         raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
     if view.state == "GONE" and rt.engine.latest_state(row.job_id) is None:
         prove(rt, start)
-        rt.engine.launch(_order(rt, row, start))
+        carried, is_left = _carrying(rt, start, label)
+        # Before it is rendered again: a change in between then shows as one.
+        record_launch(rt, row.number, start.server, carries_on=is_left)
+        rt.engine.launch(_order(carried, row, start))
     return row
+
+
+def _carrying(rt: StreamRuntime, start: Start, label: str) -> tuple[StreamRuntime, bool]:
+    """Return what is launched, and whether changes are left: a recovery takes few of them up."""
+    if not label:
+        return rt, False
+    return carrying_on(rt, start.server, is_new_place=start.coordinates is not None)
 
 
 def _opened(
@@ -166,7 +177,7 @@ def _open(
         sql="",
         recovery=label,
     )
-    sql = rt.engine.rendered(_order(rt, row, start))
+    sql = rt.engine.rendered(_order(_carrying(rt, start, label)[0], row, start))
     anchor = _anchor(rt, start, identity)
     opened = rt.ledger.open_incarnation(replace(row, sql=sql))
     rt.ledger.record_positions([PositionRow(rt.name, number, 0, "", "launch", anchor)])

@@ -75,7 +75,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
     now = rt.clock.now()
     servers = (endpoint,) if old is None else (endpoint, old)
     remembered = _remember(memory, now, (row.job_id, job), positions, servers)
-    intent, _ = rt.ledger.intent(rt.name)
+    intent, intent_reason = rt.ledger.intent(rt.name)
     observation = Observation(
         stream=rt.name,
         stateful=rt.spec.resume_form == "transplant",
@@ -96,6 +96,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
         frozen_seconds=_frozen(remembered, endpoint, now),
         relaunches_in_window=_without_progress(rt),
         intent=intent,
+        intent_reason=intent_reason,
     )
     return Seen(observation, remembered, state)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.position import Position
@@ -12,6 +12,7 @@ from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_watch import mark_unchanged
 from cdc_assets.ports import IncarnationRow, MakingTarget, ReconciliationRow, StateView
 
 
@@ -61,8 +62,16 @@ def ignore(_: Progress) -> None:
     """Report nothing."""
 
 
+def keep_silent(_: Sequence[str]) -> None:
+    """Tell nobody."""
+
+
 def snapshot(
-    rt: StreamRuntime, *, again: bool = False, report: Callable[[Progress], None] = ignore
+    rt: StreamRuntime,
+    *,
+    again: bool = False,
+    report: Callable[[Progress], None] = ignore,
+    made: Callable[[Sequence[str]], None] = keep_silent,
 ) -> SnapshotResult:
     """Copy the tables and stop with a savepoint at the position that the copy is valid from.
 
@@ -74,6 +83,7 @@ def snapshot(
         rt: The stream.
         again: Copy although the stream was launched before. Its state is given up.
         report: Called with the progress, about once a second.
+        made: Called with the names of the target tables that were missing and were made.
 
     Raises:
         ConfigurationError: The stream was launched before and `again` is not set.
@@ -91,7 +101,8 @@ def snapshot(
     if row is not None:
         _refuse_live(rt, row)
     if isinstance(rt.target, MakingTarget):
-        rt.target.make_missing(rt.spec, rt.source.shapes(rt.source.endpoint, rt.spec.tables))
+        shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
+        made(rt.target.make_missing(rt.spec, shapes))
     return _finish(rt, launch(rt, "snapshot", Start(rt.source.endpoint)), report)
 
 
@@ -119,6 +130,7 @@ def _finish(
     verdicts = reconcile(rt, row)
     stopped = rt.engine.stop(row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds)
     positions = record_state(rt, row, stopped, savepoint=True)
+    mark_unchanged(rt, row, stopped)
     return SnapshotResult(row.number, stopped.path, positions, verdicts, progress)
 
 

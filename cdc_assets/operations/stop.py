@@ -8,6 +8,7 @@ from cdc_assets.operations.observe import STOPPED
 from cdc_assets.operations.positions import record_state
 from cdc_assets.operations.recover import open_recovery
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_watch import mark_unchanged
 from cdc_assets.ports import IncarnationRow, StepRow
 
 _PURPOSE = "person"
@@ -66,5 +67,6 @@ def stop_stream(rt: StreamRuntime, row: IncarnationRow) -> str:
             rt.clock.now(),
         )
     )
+    mark_unchanged(rt, row, state)
     rt.ledger.set_intent(rt.name, intent, reason or f"incarnation {row.number} was stopped")
     return state.path

@@ -6,16 +6,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.iceberg import IcebergCatalog
-from cdc_assets.core.iceberg_faults import judge_tables
+from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
+from cdc_assets.core.iceberg_faults import CATALOG, creation, judge_tables
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.readers import describe_table
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_versions import TableVersion, lineage
-from cdc_assets.errors import CdcError, ConfigurationError
+from cdc_assets.errors import CdcError, ConfigurationError, TargetError
 from cdc_assets.ports import Key
 from cdc_assets.targets.iceberg_catalog import Foreign, Lake, described, summary_of
 from cdc_assets.targets.iceberg_files import list_files
 from cdc_assets.targets.iceberg_reading import IcebergReading, out_of_time
+
+RunSql = Callable[[Sequence[str]], None]
 
 
 class IcebergTarget:
@@ -25,14 +28,22 @@ class IcebergTarget:
         catalog: Which catalog holds them.
         namespace: Holds the target tables.
         read_timeout_seconds: For an answer of the catalog.
+        run_sql: Runs statements of Flink SQL in one session; without it no table is made. A
+            hadoop catalog can be written by Iceberg's Java code only, and Flink has that.
     """
 
     def __init__(
-        self, catalog: IcebergCatalog, namespace: str, *, read_timeout_seconds: float = 10.0
+        self,
+        catalog: IcebergCatalog,
+        namespace: str,
+        *,
+        read_timeout_seconds: float = 10.0,
+        run_sql: RunSql | None = None,
     ) -> None:
         self._catalog = catalog
         self._namespace = namespace
         self._timeout = read_timeout_seconds
+        self._run_sql = run_sql
         self._lake = Lake(catalog, namespace, timeout_seconds=read_timeout_seconds)
 
     def __repr__(self) -> str:
@@ -75,6 +86,60 @@ class IcebergTarget:
             )
         faults = judge_tables(spec, shapes, tables, self._catalog, has_namespace=has_namespace)
         return tuple(faults)
+
+    def making_with(self, run_sql: RunSql) -> IcebergTarget:
+        """Return this target with what runs Flink SQL, so that it can make tables."""
+        return IcebergTarget(
+            self._catalog, self._namespace, read_timeout_seconds=self._timeout, run_sql=run_sql
+        )
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make the missing target tables of copied tables, if the stream's settings say so.
+
+        Raises:
+            TargetError: The catalog or Flink refuses one.
+        """
+        if not spec.create_tables or self._run_sql is None:
+            return ()
+        sources = {shape.label: shape for shape in shapes}
+        made: list[str] = []
+        for table in spec.copied:
+            name = table.target_name
+            if self._lake.table(name) is None:
+                each = describe_table(spec, table, sources.get(table.label))
+                statements = creation(spec, each, has_namespace=self._lake.has_namespace())
+                self._make(self._run_sql, name, statements)
+                made.append(name)
+        return made
+
+    def _make(self, run_sql: RunSql, name: str, statements: Sequence[str]) -> None:
+        known = create_catalog_sql(self._catalog, CATALOG, is_shown=False)
+        try:
+            run_sql([each.rstrip(";") for each in (known, *statements)])
+        except CdcError as error:
+            if error.recoverability == "TRANSIENT":
+                raise
+            raise TargetError(
+                f"cannot make table {self._namespace}.{name}: {error.message}",
+                hint="Let the account make tables in the namespace, or run the statements that"
+                " 'cdc-assets preflight' prints",
+            ) from None
+
+    def alter(self, statement: str) -> None:
+        """Run one statement of Flink SQL that changes a table of the catalog `CATALOG`.
+
+        Raises:
+            TargetError: The catalog or Flink refuses it, or nothing runs Flink SQL here.
+        """
+        if self._run_sql is None:
+            raise TargetError(f"{self._lake.place}: no SQL gateway to change tables with")
+        known = create_catalog_sql(self._catalog, CATALOG, is_shown=False)
+        try:
+            self._run_sql([each.rstrip(";") for each in (known, statement)])
+        except CdcError as error:
+            if error.recoverability == "TRANSIENT":
+                raise
+            raise TargetError(f"{self._lake.place}: {error.message}") from None
 
     def count(
         self,

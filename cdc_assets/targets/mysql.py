@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import pymysql
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.preflight_tables import left_out
 from cdc_assets.core.row_sql import (
     DescribedRows,
     Statement,
@@ -21,6 +22,7 @@ from cdc_assets.core.row_sql import (
     shapes_of,
     text_of,
 )
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.types import target_column
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.ports import Key, Server
@@ -35,6 +37,7 @@ _UNREACHABLE = frozenset({1040, 1053, 2002, 2003, 2005, 2006, 2013})
 _DENIED = frozenset({1044, 1045, 1142, 1143, 1227})
 _VERBS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 _TIMED_OUT = frozenset({1317, 1969, 3024})
+_DUPLICATE_COLUMN = 1060
 
 
 class MySqlTarget:
@@ -152,6 +155,78 @@ class MySqlTarget:
     def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
         """Return the statement that makes a target table for a source table."""
         return create_table_sql(shape, self._database, name, exclude=exclude) + ";"
+
+    def may_create(self, names: Sequence[str]) -> frozenset[str]:
+        """Return those of the tables that the account may make; nothing is made.
+
+        The server looks at the privileges of a CREATE TABLE before its columns, and two columns
+        of one name are always refused. No list of grants tells as much: it leaves out roles.
+        """
+        found: set[str] = set()
+        if not names:
+            return frozenset()
+        with self._session(self._read_timeout) as cursor:
+            for name in names:
+                table = f"{quote_name(self._database)}.{quote_name(name)}"
+                try:
+                    cursor.execute(f"CREATE TABLE {table} (c INT, c INT)")
+                except pymysql.err.MySQLError as error:
+                    if error.args and error.args[0] == _DUPLICATE_COLUMN:
+                        found.add(name)
+        return frozenset(found)
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make the missing target tables of copied tables, if the stream's settings say so.
+
+        Raises:
+            TargetError: The server refuses one, or the account may not write what was made.
+        """
+        if not spec.create_tables:
+            return ()
+        sources = {shape.label: shape for shape in shapes}
+        known = self.existing([table.target_name for table in spec.copied])
+        made: list[str] = []
+        for table in spec.copied:
+            source = sources.get(table.label)
+            if source is None or table.target_name in known:
+                continue
+            columns = left_out(spec, table, source)
+            self._make(
+                table.target_name,
+                self.create_statement(source, table.target_name, exclude=columns),
+            )
+            made.append(table.target_name)
+        if made:
+            self._require_writable(made)
+        return made
+
+    def _make(self, name: str, statement: str) -> None:
+        try:
+            with self._session(self._read_timeout) as cursor:
+                cursor.execute(statement.rstrip(";"))
+        except TargetUnreachable:
+            raise
+        except TargetError as error:
+            raise TargetError(
+                f"cannot make table {self._database}.{name}: {error.message}",
+                hint=f"GRANT CREATE ON {quote_name(self._database)}.* TO {self.account()}; or run"
+                " the statement that 'cdc-assets preflight' prints",
+            ) from None
+
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table."""
+        with self._session(self._read_timeout) as cursor:
+            cursor.execute(statement.rstrip(";"))
+
+    def _require_writable(self, names: Sequence[str]) -> None:
+        missing = self.missing_privileges(self.shapes(names))
+        for name, verbs in missing.items():
+            table = f"{quote_name(self._database)}.{quote_name(name)}"
+            raise TargetError(
+                f"table {self._database}.{name} was made, and the account may not"
+                f" {', '.join(verbs)} there",
+                hint=f"GRANT {', '.join(verbs)} ON {table} TO {self.account()};",
+            )
 
     def is_read_only(self) -> bool:
         """Return whether the target refuses the writes of ordinary accounts."""

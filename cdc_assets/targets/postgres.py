@@ -14,10 +14,12 @@ from cdc_assets.core.preflight_postgres import (
     OLDEST_VERSION,
     PostgresFacts,
     PostgresTable,
+    create_table,
     judge_postgres,
+    writable_columns,
 )
 from cdc_assets.core.stream import StreamSpec
-from cdc_assets.errors import ConfigurationError, TargetError
+from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.ports import Key, Server
 from cdc_assets.targets.postgres_session import (
     PostgresLogin,
@@ -30,7 +32,8 @@ from cdc_assets.targets.postgres_session import (
 _SERVER = """
 SELECT current_setting('server_version_num')::int, current_setting('server_encoding'),
   pg_is_in_recovery(), current_setting('transaction_read_only') = 'on', current_user,
-  n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'USAGE'), false)
+  n.oid IS NOT NULL, coalesce(has_schema_privilege(n.oid, 'USAGE'), false),
+  coalesce(has_schema_privilege(n.oid, 'CREATE'), false)
 FROM (SELECT 1) one LEFT JOIN pg_namespace n ON n.nspname = %s
 """
 _RELATIONS = """
@@ -159,6 +162,50 @@ class PostgresTarget:
         """Return everything that keeps the stream from landing there; nothing is changed."""
         return judge_postgres(spec, self.facts(spec.target_names), shapes)
 
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make the missing target tables of copied tables, if the stream's settings say so.
+
+        The account owns what it makes, so it may write there.
+
+        Raises:
+            TargetError: The server refuses one.
+        """
+        if not spec.create_tables:
+            return ()
+        sources = {shape.label: shape for shape in shapes}
+        with open_session(self._login, self._read_timeout) as session:
+            known, _ = _tables(session, self._schema, [each.target_name for each in spec.copied])
+            account = str(session.rows("SELECT current_user")[0][0])
+        made: list[str] = []
+        for table in spec.copied:
+            source, name = sources.get(table.label), table.target_name
+            if source is None or name in known:
+                continue
+            columns = writable_columns(spec, table, source)
+            statement = create_table(source, self._schema, name, columns=columns)
+            self._make(name, statement, account)
+            made.append(name)
+        return made
+
+    def _make(self, name: str, statement: str, account: str) -> None:
+        try:
+            with open_session(self._login, self._read_timeout) as session:
+                session.rows(statement)
+        except TargetUnreachable:
+            raise
+        except TargetError as error:
+            raise TargetError(
+                f"cannot make table {self._schema}.{name}: {error.message}",
+                hint=f"GRANT CREATE ON SCHEMA {quote_name(self._schema)} TO"
+                f" {quote_name(account)}; or run the statement that"
+                " 'cdc-assets preflight' prints",
+            ) from None
+
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table."""
+        with open_session(self._login, self._read_timeout) as session:
+            session.rows(statement)
+
     def facts(self, names: Sequence[str]) -> PostgresFacts:
         """Return what the server says of itself and of the tables; no answer is a fact, too."""
         nothing = PostgresFacts(str(self.server), self._schema)
@@ -176,9 +223,8 @@ class PostgresTarget:
 
 
 def _server(session: Session, facts: PostgresFacts) -> PostgresFacts:
-    version, encoding, standby, read_only, account, exists, usable = session.rows(
-        _SERVER, (facts.schema,)
-    )[0]
+    row = session.rows(_SERVER, (facts.schema,))[0]
+    version, encoding, standby, read_only, account, exists, usable, creates = row
     return replace(
         facts,
         version=int(version),
@@ -188,6 +234,7 @@ def _server(session: Session, facts: PostgresFacts) -> PostgresFacts:
         account=str(account),
         has_schema=bool(exists),
         may_use_schema=bool(usable),
+        may_create=bool(creates),
     )
 
 

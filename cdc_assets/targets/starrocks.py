@@ -22,6 +22,7 @@ from cdc_assets.core.preflight_starrocks import (
     judge_starrocks,
     shape_of,
 )
+from cdc_assets.core.preflight_tables import left_out
 from cdc_assets.core.row_sql import count_rows, text_of
 from cdc_assets.core.starrocks import create_table
 from cdc_assets.core.stream import StreamSpec
@@ -163,6 +164,40 @@ class StarRocksTarget:
             tables=tables,
         )
         return judge_starrocks(spec, facts, shapes)
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Make the missing target tables of copied tables, if the stream's settings say so.
+
+        Raises:
+            TargetError: StarRocks refuses one.
+        """
+        if not spec.create_tables:
+            return ()
+        sources = {shape.label: shape for shape in shapes}
+        known = self.existing([table.target_name for table in spec.copied])
+        made: list[str] = []
+        for table in spec.copied:
+            source, name = sources.get(table.label), table.target_name
+            if source is None or name in known:
+                continue
+            statement = self.create_statement(source, name, exclude=left_out(spec, table, source))
+            self._make(name, statement)
+            made.append(name)
+        return made
+
+    def _make(self, name: str, statement: str) -> None:
+        try:
+            with self._session(self._read_timeout) as cursor:
+                cursor.execute(statement.rstrip(";"))
+        except TargetUnreachable:
+            raise
+        except TargetError as error:
+            raise TargetError(
+                f"cannot make table {self._database}.{name}: {error.message}",
+                hint=f"GRANT CREATE TABLE ON DATABASE {self._database} TO USER"
+                f" '{self._login.username}'@'%'; or run the statement that"
+                " 'cdc-assets preflight' prints, changed as StarRocks wants it",
+            ) from None
 
     def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str] = ()) -> str:
         """Return the statement that makes a target table for a source table."""

@@ -111,8 +111,15 @@ class FakeEngine:
         return launch.job_id
 
     def rendered(self, launch: Launch) -> str:
-        """Return one line per table."""
-        return "\n".join(f"{table.label} -> {table.target_name}" for table in launch.spec.copied)
+        """Return one line per table, with the columns that are carried."""
+        excluded = {name.lower() for name in launch.spec.exclude_columns}
+        lines: list[str] = []
+        for table in launch.spec.copied:
+            shape = self.source.defined.get(table.label)
+            names = [column.name for column in shape.columns] if shape else []
+            kept = [name for name in names if f"{table.alias}.{name}".lower() not in excluded]
+            lines.append(f"{table.label} -> {table.target_name} ({', '.join(kept)})")
+        return "\n".join(lines)
 
     def job(self, job_id: str) -> JobView:
         """Return what the job manager says."""
@@ -163,6 +170,33 @@ class FakeEngine:
         newest = self._newest(job_id, savepoints=False)
         self.faults.check("latest_state", "after")
         return newest.view() if newest else None
+
+    def copy_newest(self, job_id: str) -> StateView | None:
+        """Copy the newest checkpoint."""
+        self.faults.check("copy_newest", "before")
+        newest = self._newest(job_id, savepoints=False)
+        if newest is None:
+            return None
+        path = f"file:///savepoints/kept/{job_id}/pending/chk-{newest.checkpoint_id}"
+        self.states[path] = replace(newest, path=path, job_id=f"pending {job_id}")
+        self.faults.check("copy_newest", "after")
+        return self.states[path].view()
+
+    def approve(self, job_id: str, path: str) -> None:
+        """Keep a copy, in place of the one before."""
+        self.faults.check("approve", "before")
+        kept = f"kept {job_id}"
+        for old in [state.path for state in self.states.values() if state.job_id == kept]:
+            del self.states[old]
+        new = path.replace("/pending/", "/")
+        self.states[new] = replace(self.states.pop(path), path=new, job_id=kept)
+        self.faults.check("approve", "after")
+
+    def kept(self, job_id: str) -> StateView | None:
+        """Return the copy that is kept."""
+        self.faults.check("kept", "before")
+        found = self._newest(f"kept {job_id}", savepoints=False)
+        return found.view() if found else None
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; the same purpose gives the same savepoint again."""

@@ -20,6 +20,7 @@ class FakeTarget:
         tables: Rows by table name and key.
         deliveries: How often each row change arrived.
         reachable: Whether it answers.
+        altered: Statements that changed a table.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,7 @@ class FakeTarget:
         self.deliveries: Counter[str] = Counter()
         self.defined: dict[str, TableShape] = {}
         self.reachable = True
+        self.altered: list[str] = []
 
     def define(self, *shapes: TableShape) -> None:
         """Say what tables look like."""
@@ -95,6 +97,11 @@ class FakeTarget:
         del timeout_seconds, key
         self._answer("count")
         return count_up_to(self.tables.get(name, {}), bound)
+
+    def alter(self, statement: str) -> None:
+        """Note a statement; what it does is up to the test."""
+        self._answer("alter")
+        self.altered.append(statement)
 
     def _answer(self, method: str) -> None:
         self.faults.check(method, "before")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from cdc_assets.core.stream import TableRef
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.stream import StreamSpec, TableRef
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.snapshot import Progress, snapshot
 from cdc_assets.testing.builders import BlueGreen, shape
+from cdc_assets.testing.target import FakeTarget
 from tests.operations.world import World
 
 
@@ -134,3 +137,25 @@ def test_flink_that_does_not_answer_gets_no_second_copy() -> None:
     row = newest(seen.runtime)
     assert row is not None
     assert row.number == 2
+
+
+class MakingTarget(FakeTarget):
+    """A target that makes its tables from what it is given."""
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        made = [table.target_name for table in spec.copied if table.target_name not in self.defined]
+        self.define(*(replace(each, database=spec.target_database) for each in shapes))
+        return made
+
+
+def test_missing_target_tables_are_made_before_the_launch_and_told() -> None:
+    """Nothing is made a second time, and the stream lands in what was made."""
+    seen = fresh()
+    made, told = MakingTarget(), list[Sequence[str]]()
+    seen.lab.target = seen.lab.engine.target = made
+    runtime = replace(seen.runtime, target=made)
+    snapshot(runtime, made=told.append)
+    assert (told, list(made.defined)) == ([["orders"]], ["orders"])
+    seen.lab.engine.forget()
+    snapshot(runtime, again=True, made=told.append)
+    assert told[1:] == [[]]

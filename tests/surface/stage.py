@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.recovery import Policy
 from cdc_assets.definitions_builder import Surface, definitions_of
 from cdc_assets.dispatch import Limits
 from cdc_assets.errors import CdcError
@@ -42,6 +43,7 @@ class FakeAccess:
         self.spec = lab.spec
         self.findings: list[Fault] = []
         self.problem: CdcError | None = None
+        self.policy = Policy()
         self.connections = 0
 
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
@@ -51,8 +53,9 @@ class FakeAccess:
             raise self.problem
         lab = self.lab
         runtime = StreamRuntime(
-            lab.spec, lab.engine, lab.source, lab.target, lab.ledger, lab.clock, lab.feed
-        )
+            lab.spec, lab.engine, lab.source, lab.target, lab.ledger, lab.clock, lab.feed,
+            policy=self.policy,
+        )  # fmt: skip
         return StreamConnection(runtime, lambda: self.findings, FLINK_URL)
 
 

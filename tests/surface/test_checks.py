@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import dagster as dg
 
-from cdc_assets.checks import build_health_check, build_reconciliation_checks
+from cdc_assets.checks import (
+    build_health_check,
+    build_reconciliation_checks,
+    build_schema_check,
+)
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
 from cdc_assets.translator import StreamGraph
 from tests.surface.stage import Stage
@@ -94,3 +100,58 @@ def test_a_table_that_a_query_fills_is_inconclusive_because_it_is_transformed(
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     assert found.description == "Inconclusive: transformed: a query fills sums"
+
+
+ADDED = (Column("id", "int", "int(11)", nullable=False), Column("item", "text", "text"),
+         Column("note", "int", "int(11)"))  # fmt: skip
+
+
+def drift(stage: Stage) -> dg.AssetCheckEvaluation:
+    return run(stage, build_schema_check(stage.graph))["schema_drift"]
+
+
+def test_tables_as_they_were_at_the_launch_pass(stage: Stage) -> None:
+    stage.deploy(1)
+    found = drift(stage)
+    assert found.passed
+    assert "as incarnation 2 was launched with" in str(found.description)
+
+
+def test_an_added_column_is_a_warning_with_the_target_s_statement(stage: Stage) -> None:
+    stage.deploy(1)
+    stage.lab.source.define(TableShape("shop", "orders", ADDED, ("id",)))
+    found = drift(stage)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert "shop.orders.note: new column" in str(found.description)
+    assert "ADD COLUMN `note`" in str(found.metadata["cdc/target_ddl"].value)
+
+
+def test_a_dropped_column_is_an_error_and_the_stream_pauses(stage: Stage) -> None:
+    stage.deploy(1)
+    stage.lab.source.define(TableShape("shop", "orders", ADDED[:1], ("id",)))
+    found = drift(stage)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert found.metadata["cdc/act"].value == "paused"
+    assert stage.lab.engine.live == ()
+    health = run(stage, build_health_check(stage.graph))["health"]
+    assert "automation holds: schema drift: shop.orders.item: column dropped" in str(
+        health.description
+    )
+    assert "nothing to recover" not in stage.tick("health").skip_message
+
+
+def test_a_stream_that_was_never_launched_is_inconclusive_here_too(stage: Stage) -> None:
+    found = drift(stage)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert str(found.description).startswith("Inconclusive: not deployed")
+
+
+def test_an_added_column_is_applied_by_policy(stage: Stage) -> None:
+    stage.access.policy = Policy(on_added_column="apply")
+    stage.deploy(1)
+    stage.lab.source.define(TableShape("shop", "orders", ADDED, ("id",)))
+    found = drift(stage)
+    assert found.passed
+    assert found.metadata["cdc/act"].value == "applied"
+    assert len(stage.lab.target.altered) == 1
+    assert len(stage.lab.engine.live) == 1

@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -250,3 +251,21 @@ def test_the_lab_without_its_extra_says_what_to_install(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "cdc_assets.lab.commands", None)
     said = error_of(CliRunner().invoke(cli, ["lab", "status"]), 2)
     assert "dagster-cdc-assets[lab]" in said
+
+
+def test_schema_says_what_changed_and_does_nothing(run: Run, stage: Stage) -> None:
+    stage.deploy(1)
+    assert "as incarnation 2 found them" in run("schema", "orders").stdout
+    old = stage.lab.source.defined["shop.orders"]
+    stage.lab.source.define(replace(old, columns=old.columns[:1]))
+    said = run("schema", "orders").stdout
+    assert said.splitlines() == [
+        "error: shop.orders.item: column dropped, it was text NULL",
+        "    ALTER TABLE `warehouse`.`orders` DROP COLUMN `item`;",
+    ]
+    assert len(stage.lab.engine.live) == 1
+    assert stage.lab.ledger.intent("orders") == ("run", "")
+
+
+def test_schema_of_a_stream_that_was_never_launched(run: Run) -> None:
+    assert "not deployed" in error_of(run("schema", "orders"), 2)

@@ -91,8 +91,24 @@ def test_yaml_gives_the_graph_of_a_stream(monkeypatch: pytest.MonkeyPatch) -> No
 def test_yaml_gives_sensors_job_schedule_and_checks() -> None:
     defs = load()
     assert {sensor.name for sensor in defs.sensors or ()} == {"health_shop", "rds_events_shop"}
-    assert [schedule.name for schedule in defs.schedules or ()] == ["reconcile_shop_schedule"]
+    assert [schedule.name for schedule in defs.schedules or ()] == [
+        "reconcile_shop_schedule", "schema_shop_schedule",
+    ]  # fmt: skip
     assert "recover_shop" in {job.name for job in defs.jobs or ()}
+
+
+def test_yaml_says_what_happens_at_a_change_of_the_schema() -> None:
+    wiring = (load().resources or {})["cdc_shop"]
+    assert wiring.spec.create_tables
+    assert (wiring.policy.on_added_column, wiring.policy.on_other_change) == ("report", "pause")
+    changed = load(create_tables=False, on_added_column="apply", on_other_change="report",
+                   schema_cron="")  # fmt: skip
+    wiring = (changed.resources or {})["cdc_shop"]
+    assert not wiring.spec.create_tables
+    assert (wiring.policy.on_added_column, wiring.policy.on_other_change) == ("apply", "report")
+    assert [each.name for each in changed.schedules or ()] == ["reconcile_shop_schedule"]
+    assert "schema_cron" in refusal(schema_cron="never")
+    assert "on_added_column" in refusal(on_added_column="always")
 
 
 def test_without_an_rds_instance_there_is_no_event_sensor() -> None:

@@ -97,14 +97,17 @@ def test_checks_sensors_jobs_and_schedules_are_there(defs: dg.Definitions) -> No
         "shop/snapshot:row_count_orders",
         "shop/snapshot:row_count_target_table",
         "shop/stream:health",
+        "shop/stream:schema_drift",
         "stats/stream:health",
+        "stats/stream:schema_drift",
     }
     assert {sensor.name for sensor in defs.sensors or ()} == {
         "health_shop", "health_stats", "rds_events_shop", "rds_events_stats",
     }  # fmt: skip
     assert {job.name for job in defs.jobs or ()} == {"recover_shop", "recover_stats"}
     assert {schedule.name for schedule in defs.schedules or ()} == {
-        "reconcile_shop_schedule", "reconcile_stats_schedule",
+        "reconcile_shop_schedule", "reconcile_stats_schedule", "schema_shop_schedule",
+        "schema_stats_schedule",
     }  # fmt: skip
 
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.ports import Server
 from cdc_assets.targets.mysql import MySqlTarget, create_table_sql
@@ -79,3 +82,55 @@ def test_errors_are_the_targets_and_hold_no_password(
         target().count("orders", timeout_seconds=1)
     assert type(caught.value) is kind
     assert "s3cret" not in f"{caught.value}{target()!r}"
+
+
+SPEC = StreamSpec("s", (TableRef("shop", "orders"),), ServerIdRange(1, 1), "dw")
+SOURCE = TableShape("shop", "orders", (ID, NOTE), ("id",))
+MADE = create_table_sql(SOURCE, "dw", "orders")
+
+
+def test_the_right_to_make_a_table_is_tried_with_a_statement_that_never_makes_one(
+    server: ScriptedServer,
+) -> None:
+    server.answers |= {
+        "CREATE TABLE `dw`.`mine`": refused(1060),
+        "CREATE TABLE `dw`.`theirs`": refused(1142),
+        "CREATE TABLE `dw`.`frozen`": refused(1290),
+    }
+    assert target().may_create(["mine", "theirs", "frozen"]) == {"mine"}
+    assert all("(c INT, c INT)" in each for each in server.said if each.startswith("CREATE"))
+
+
+def test_a_missing_table_is_made_by_the_statement_that_preflight_prints(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [{}, {"orders": ORDERS}]
+    monkeypatch.setattr(MySqlTarget, "existing", lambda *_: there.pop(0))
+    assert target().make_missing(SPEC, [SOURCE]) == ["orders"]
+    assert [each for each in server.said if each.startswith("CREATE")] == [MADE]
+    assert there == []
+
+
+def test_nothing_is_made_that_exists_or_that_the_stream_may_not_make(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert target().make_missing(replace(SPEC, create_tables=False), [SOURCE]) == ()
+    monkeypatch.setattr(MySqlTarget, "existing", lambda *_: {"orders": ORDERS})
+    assert list(target().make_missing(SPEC, [SOURCE])) == []
+    assert not [each for each in server.said if each.startswith("CREATE")]
+
+
+def test_a_refused_table_is_named_with_the_grant(server: ScriptedServer) -> None:
+    server.answers |= {"CREATE TABLE": refused(1142), "SELECT CURRENT_USER": [("w@%",)]}
+    with pytest.raises(TargetError, match=r"dw\.orders.*1142.*GRANT CREATE ON `dw`\.\* TO 'w'@'%'"):
+        target().make_missing(SPEC, [SOURCE])
+
+
+def test_a_made_table_that_may_not_be_written_is_named_with_the_grant(
+    server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = [{}, {"orders": ORDERS}]
+    monkeypatch.setattr(MySqlTarget, "existing", lambda *_: there.pop(0))
+    server.answers |= {"EXPLAIN DELETE": refused(1142), "SELECT CURRENT_USER": [("w@%",)]}
+    with pytest.raises(TargetError, match=r"GRANT DELETE ON `dw`\.`orders`"):
+        target().make_missing(SPEC, [SOURCE])

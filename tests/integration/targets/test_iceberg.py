@@ -46,6 +46,7 @@ from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, Server
 from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.mysql import MySqlTarget
+from tests.integration.targets.replays import TABLE, create_replayed, replay_an_added_column
 from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import (
     GROUPS,
@@ -125,11 +126,13 @@ class Lab:
                 session.execute(statement)
 
     def make_tables(self, spec: StreamSpec) -> None:
-        """Run what the preflight says for each missing table."""
-        shapes = {shape.label: shape for shape in self.source.shapes(self.source.endpoint,
-                                                                     spec.tables)}  # fmt: skip
-        for fault in self.target.faults(spec, shapes):
-            self.run_sql(*(each for each in fault.fix.split(";\n") if each.strip(" ;\n")))
+        """Let the target make the copied tables, as a snapshot does."""
+        found = self.source.shapes(self.source.endpoint, spec.tables)
+        shapes = {shape.label: shape for shape in found}
+        faults = self.target.faults(spec, shapes)
+        assert {each.severity for each in faults} == {"warning"}
+        made = self.target.making_with(self.gateway.run_all).make_missing(spec, found)
+        assert list(made) == [table.target_name for table in spec.copied]
         assert self.target.faults(spec, shapes) == ()
 
 
@@ -564,3 +567,25 @@ def test_a_target_without_its_tables_has_a_fault_and_no_launch(lake: Lab) -> Non
     assert "no namespace nowhere" in fault.found
     gone = IcebergTarget(IcebergCatalog(uri="http://127.0.0.1:9"), "nowhere")
     assert [fault.field for fault in gone.faults(spec, shapes)] == ["target.catalog"]
+
+
+def test_a_column_that_comes_is_read_again_from_before_it(lake: Lab, tmp_path: Path) -> None:
+    create_replayed(lake.app)
+    spec = StreamSpec(
+        "replayed", (TableRef(DATABASE, TABLE),), ServerIdRange(9300, 9309), lake.namespace,
+        target_kind="iceberg", checkpoint_interval_seconds=1.0,
+    )  # fmt: skip
+    target = lake.target.making_with(lake.gateway.run_all)
+    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    rt = StreamRuntime(spec, lake.engine, lake.source, target, ledger, SystemClock())
+
+    def rows() -> Mapping[object, tuple[object, ...]]:
+        (shape,) = lake.source.shapes(lake.source.endpoint, spec.tables)
+        return IcebergRows(lake.target, {TABLE: shape}).rows(TABLE)
+
+    try:
+        replay_an_added_column(rt, lake.app, rows, target.alter)
+    finally:
+        row = newest(rt)
+        if row is not None:
+            rt.engine.cancel(row.job_id, budget_seconds=60)

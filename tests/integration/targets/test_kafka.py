@@ -36,6 +36,7 @@ from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
 from cdc_assets.targets.kafka_client import KafkaClient
 from tests.integration.targets.kafka_lab import KafkaLab, kafka_lab
+from tests.integration.targets.replays import TABLE, create_replayed, replay_an_added_column
 from tests.integration.targets.sources import sources_of
 from tests.integration.test_types import GROUPS, STREAM_ROWS_FROM, create, executed, insert
 
@@ -486,3 +487,28 @@ def test_killed_task_managers_neither_lose_nor_repeat_a_committed_record(lab: Ka
         LOG.info("%d kills, %d updates: %d lost, %d repeated", KILLS, total, lost, repeated)
         assert (lost, repeated, disordered) == (0, 0, 0)
     executed(source, "drop table counters")
+
+
+@pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])
+def test_a_column_that_comes_is_read_again_from_before_it(lab: KafkaLab, delivery: str) -> None:
+    source = lab.stage.source
+    create_replayed(source)
+    tables = (TableRef(DATABASE, TABLE, f"replayed_{delivery}"),)
+    name = f"replayed_{delivery.partition('-')[0]}"
+    spec = StreamSpec(name, tables, ServerIdRange(9700, 9709), "", target_kind="kafka",
+                      checkpoint_interval_seconds=1.0)  # fmt: skip
+    rt = lab.runtime(spec, delivery=delivery)
+
+    def rows() -> dict[object, tuple[object, ...]]:
+        (shape,) = rt.source.shapes(rt.source.endpoint, spec.tables)
+        name = spec.tables[0].target_name
+        return {
+            key[0]: row for key, row in KafkaRows(lab.target(), {name: shape}).rows(name).items()
+        }
+
+    try:
+        replay_an_added_column(rt, source, rows, pytest.fail)  # a topic has no columns
+    finally:
+        row = newest(rt)
+        if row is not None:
+            rt.engine.cancel(row.job_id, budget_seconds=60)

@@ -1,0 +1,285 @@
+"""Schema watch: look for changes of the captured tables, and do what the policy says.
+
+A look that finds none keeps a copy of the job's newest checkpoint: a state of before any change
+that comes later. A stream that goes on from it reads what was written since the change once more,
+with the columns as they are then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Literal
+
+from cdc_assets.core.position import Coordinates
+from cdc_assets.core.recovery import sameness_of
+from cdc_assets.core.schema_drift import Change
+from cdc_assets.core.stream import TargetKind
+from cdc_assets.core.target_ddl import Drift, drifts_of
+from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, TargetError
+from cdc_assets.operations.launch import newest
+from cdc_assets.operations.look import recovery_at_work
+from cdc_assets.operations.observe import STOPPED
+from cdc_assets.operations.positions import anchor_of, record_state
+from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_record import (
+    changes_since,
+    is_carried_on,
+    record_of,
+    targets_of,
+)
+from cdc_assets.ports import IncarnationRow, StateView, StepRow
+
+Act = Literal["", "paused", "applied"]
+
+# What a pause writes as its reason begins with this, and a deployment ends only such a hold.
+PAUSED = "schema drift"
+_REPLAYED: frozenset[TargetKind] = frozenset({"mysql", "postgres", "kafka", "iceberg"})
+_PURPOSE = "schema"
+_UNCHANGED = "schema-unchanged"
+
+
+@dataclass(frozen=True)
+class SchemaLook:
+    """What one look at the captured tables found.
+
+    Attributes:
+        incarnation: The newest one; 0 before the first launch.
+        drifts: What changed, with the target's statements.
+        problem: Why nothing can be said, empty when it can.
+    """
+
+    incarnation: int = 0
+    drifts: tuple[Drift, ...] = ()
+    problem: str = ""
+
+    @property
+    def harmful(self) -> tuple[Drift, ...]:
+        """Return what the running job can write wrongly."""
+        return tuple(drift for drift in self.drifts if drift.change.harms)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Return what a launch takes up; a new shard is read by itself."""
+        return tuple(d.change for d in self.drifts if d.change.kind != "new-shard")
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A look, and what was done about it.
+
+    Attributes:
+        look: What was found.
+        act: What was done.
+        detail: More about it: why an addition was not applied, or what runs now.
+        ran: Statements that were run at the target.
+    """
+
+    look: SchemaLook
+    act: Act = ""
+    detail: str = ""
+    ran: tuple[str, ...] = field(default=())
+
+
+def look_at_schema(rt: StreamRuntime) -> SchemaLook:
+    """Compare the captured tables with what the newest incarnation was launched with.
+
+    Nothing is changed. Where another server may stand behind the endpoint, nothing is said: a
+    recovery compares the tables there before it launches.
+    """
+    row = newest(rt)
+    if row is None:
+        return SchemaLook(problem="not deployed: materialize the snapshot, then the stream")
+    record = record_of(rt, row.number)
+    if record is None:
+        return SchemaLook(row.number, problem="launched by a release that kept no columns; the"
+                          " next launch keeps them")  # fmt: skip
+    recovery = recovery_at_work(rt)
+    if recovery or row.kind == "drain":
+        return SchemaLook(row.number, problem=f"recovery {recovery or row.recovery} is at work")
+    endpoint = rt.source.endpoint
+    try:
+        anchor = anchor_of(rt)
+        seen = rt.source.view(endpoint, file=anchor.coordinates.file if anchor else None)
+        if anchor is None or sameness_of(anchor, seen) != "same":
+            why = seen.problem or "it is not proved to be the server that the stream reads"
+            return SchemaLook(row.number, problem=f"{endpoint}: {why}")
+        changes = changes_since(rt, record, endpoint)
+        targets = targets_of(rt, changes)
+    except CdcError as error:
+        return SchemaLook(row.number, problem=str(error))
+    return SchemaLook(row.number, drifts_of(rt.spec, changes, targets))
+
+
+def can_replay(rt: StreamRuntime) -> bool:
+    """Return whether a state of before is small, and reading again repeats upserts only.
+
+    Each of these targets was tried. A topic's transactions and a lake's commits that followed
+    the state are done, and are not done again.
+    """
+    return rt.spec.target_kind in _REPLAYED and not rt.spec.stateful
+
+
+def watch_schema(rt: StreamRuntime) -> Watched:
+    """Look, and keep a state, pause the stream or tell, as the policy says.
+
+    An addition is applied by `schema_apply`, which calls this.
+    """
+    row = newest(rt)
+    copy = _copy(rt, row)
+    look = look_at_schema(rt)
+    if copy is not None and row is not None and not look.problem and not look.changes:
+        rt.engine.approve(row.job_id, copy.path)
+    if not look.harmful or row is None or rt.policy.on_other_change == "report":
+        return Watched(look)
+    if rt.ledger.intent(rt.name)[0] == "hold":
+        return Watched(look, detail="automation holds already")
+    return Watched(look, "paused", _pause(rt, row, look.harmful))
+
+
+def _copy(rt: StreamRuntime, row: IncarnationRow | None) -> StateView | None:
+    """Copy the newest checkpoint before the look: if that finds nothing, the copy is of before."""
+    if row is None or not can_replay(rt) or rt.engine.job(row.job_id).state != "RUNNING":
+        return None
+    with suppress(CdcError):
+        state = rt.engine.copy_newest(row.job_id)
+        return state if state and state.splits and not state.snapshot_running else None
+    return None
+
+
+def _pause(rt: StreamRuntime, row: IncarnationRow, drifts: Sequence[Drift]) -> str:
+    """Hold automation and stop the job with a savepoint; the hold comes first and stays."""
+    texts = "; ".join(drift.text for drift in drifts)
+    rt.ledger.set_intent(rt.name, "hold", f"{PAUSED}: {texts}")
+    if rt.engine.job(row.job_id).state != "RUNNING":
+        return f"incarnation {row.number} did not run"
+    try:
+        state = rt.engine.stop(row.job_id, purpose=_PURPOSE, budget_seconds=rt.budgets.stop_seconds)
+    except SavepointFailed as error:
+        return f"incarnation {row.number} was not stopped: {error}"
+    record_state(rt, row, state, savepoint=True)
+    detail: dict[str, object] = {"path": state.path, "job_id": row.job_id, "reason": texts}
+    step = StepRow(rt.name, f"{rt.name}:{row.number}/{STOPPED}", 1, STOPPED, detail, rt.clock.now())
+    rt.ledger.append_step(step)
+    return f"incarnation {row.number} is stopped, savepoint {state.path}"
+
+
+def mark_unchanged(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> None:
+    """Note that a savepoint is of before any change, if a look after the stop finds none.
+
+    Then whatever changes while nothing runs is read in its turn, into any target.
+    """
+    look = look_at_schema(rt)
+    if not look.problem and not look.changes:
+        detail: dict[str, object] = {"path": state.path}
+        name = f"{rt.name}:{row.number}/{_UNCHANGED}"
+        rt.ledger.append_step(StepRow(rt.name, name, 1, _UNCHANGED, detail, rt.clock.now()))
+
+
+def _marked(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
+    for step in rt.ledger.steps(rt.name, f"{rt.name}:{row.number}/{_UNCHANGED}"):
+        with suppress(CdcError):
+            return rt.engine.read_state(str(step.detail["path"]))
+    return None
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Where rows are read again from.
+
+    Attributes:
+        path: A state of before the changes.
+        coordinates: A place on this server whose columns are those of today, without a state.
+    """
+
+    path: str | None = None
+    coordinates: Coordinates | None = None
+
+
+def replay_from(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> Replay:
+    """Return where the stream goes on, so that changed rows are read again with the changes.
+
+    Args:
+        rt: The stream.
+        row: The incarnation that read them without.
+        look: The changes.
+
+    Raises:
+        ConfigurationError: Reading again would not be right, or there is no such place.
+    """
+    added = [
+        f"{change.table.alias}.{change.new.name}"
+        for change in look.changes
+        if change.kind == "added" and change.new is not None
+    ]
+    hint = (
+        f"Run the target's statements ('cdc-assets schema {rt.name}'), then materialize the"
+        " snapshot with 'again'"
+        + (f"; or leave out what came: exclude_columns: {', '.join(added)}" if added else "")
+    )
+    since = f"stream {rt.name!r}: captured tables changed since incarnation {row.number}"
+    unlike = [change.text for change in look.changes if not change.replays(rt.spec)]
+    if unlike:
+        raise ConfigurationError(
+            f"{since} in a way that no row written before can be read again with:"
+            f" {'; '.join(unlike)}",
+            hint=hint,
+        )
+    texts = "; ".join(change.text for change in look.changes)
+    marked = _marked(rt, row)
+    if marked is not None:
+        return Replay(marked.path)
+    if not can_replay(rt):
+        raise ConfigurationError(
+            f"{since}, and rows written since cannot be read again into this target: {texts}",
+            hint=hint,
+        )
+    found = _before(rt, row)
+    if found is None:
+        raise ConfigurationError(
+            f"{since}, and no state of before is left that the server can be read from: {texts}",
+            hint=hint,
+        )
+    return found
+
+
+def _before(rt: StreamRuntime, newest_row: IncarnationRow) -> Replay | None:
+    """Return the newest place of before the changes that the server still can be read from."""
+    held = rt.source.view(rt.source.endpoint).binlogs
+    for row in reversed(rt.ledger.incarnations(rt.name)):
+        if held is None or row.number > newest_row.number or not _is_here(rt, row):
+            return None
+        kept = rt.engine.kept(row.job_id)
+        if kept is None and not is_carried_on(rt, row.number) and "/" in row.restored_from:
+            with suppress(CdcError):
+                kept = rt.engine.read_state(row.restored_from)
+        if kept is not None:
+            places = [(split.file, split.pos) for split in kept.splits]
+            is_held = bool(places) and all(held.covers(*place) for place in places)
+            return Replay(kept.path) if is_held else None
+        file, _, pos = row.restored_from.rpartition(":")
+        if file and "/" not in file and pos.isdigit():
+            # A relaunch on another server: what came, came there before this place.
+            is_held = held.covers(file, int(pos))
+            return Replay(coordinates=Coordinates(file, int(pos))) if is_held else None
+        if not is_carried_on(rt, row.number):
+            return None
+    return None
+
+
+def _is_here(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    """Return whether the server behind the endpoint is the one that an incarnation read."""
+    anchor = anchor_of(rt, row.number)
+    if anchor is None:
+        return False
+    seen = rt.source.view(rt.source.endpoint, file=anchor.coordinates.file)
+    return sameness_of(anchor, seen) == "same"
+
+
+def refusal(statement: str, error: TargetError) -> TargetError:
+    """Return the error of a target's statement that was refused."""
+    return TargetError(
+        f"the target refused {statement!r}: {error.message}",
+        hint="Let the account change the table, or run the statement and materialize the stream",
+    )
