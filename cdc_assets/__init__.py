@@ -24,6 +24,7 @@ if typing.TYPE_CHECKING:
         StreamSpec,
         TableRef,
     )
+    from cdc_assets.debezium.resource import KafkaConnectResource
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -54,6 +55,7 @@ _HOMES = {
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
     "IcebergTargetResource": "targets.resource",
+    "KafkaConnectResource": "debezium.resource",
     "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "MySqlResource": "mysql.resource",
@@ -92,6 +94,7 @@ __all__ = [
     "ConfigurationError",
     "FlinkResource",
     "IcebergTargetResource",
+    "KafkaConnectResource",
     "KafkaTargetResource",
     "LedgerResource",
     "MySqlResource",

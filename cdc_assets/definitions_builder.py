@@ -12,7 +12,8 @@ import dagster as dg
 from cdc_assets.assets import build_snapshot_asset, build_stream_asset, table_specs
 from cdc_assets.checks import build_health_check, build_reconciliation_checks
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import StreamSpec, check_ranges_apart
+from cdc_assets.core.stream import EngineKind, StreamSpec, check_ranges_apart
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.jobs import build_recovery_job
@@ -70,7 +71,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     streams: StreamSpec | Sequence[StreamSpec],
     source: MySqlResource | Mapping[str, MySqlResource],
     target: TargetResource,
-    flink: FlinkResource,
+    flink: FlinkResource | None = None,
+    connect: KafkaConnectResource | None = None,
     ledger: LedgerResource,
     rds: RdsResource | None = None,
     policy: Policy | None = None,
@@ -96,6 +98,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
         flink: Which cluster runs the jobs.
+        connect: Which Kafka Connect worker runs Debezium's connectors, in Flink's place.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
         policy: What automation may do.
@@ -112,7 +115,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         declare_sources: False where other definitions declare the source tables.
 
     Raises:
-        ConfigurationError: Two streams share a name, server ids or a target table.
+        ConfigurationError: Two streams share a name, server ids or a target table; or neither
+            or both of `flink` and `connect` are given.
 
     Example:
         >>> defs = build_cdc_definitions(
@@ -142,16 +146,20 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         >>> [sensor.name for sensor in defs.sensors]
         ['health_shop']
     """
+    if (flink is None) == (connect is None):
+        raise ConfigurationError("give one of flink and connect", field="flink")
+    engine: EngineKind = "flink" if connect is None else "debezium"
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
     sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
-            spec=replace(spec, target_kind=target.kind),
+            spec=replace(spec, target_kind=target.kind, engine=engine),
             source=own,
             target=target,
             flink=flink,
             ledger=ledger,
             rds=rds,
+            worker=connect,
             shares_account=sum(own is other for other in sources) > 1,
             policy=policy or Policy(),
             budgets=budgets or Budgets(),

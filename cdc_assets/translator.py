@@ -15,6 +15,7 @@ PartKind = Literal["source_table", "snapshot", "stream", "target_table"]
 ROW_COUNT = "row_count"
 HEALTH = "health"
 _WORDS = {"kafka": "topic"}
+_RUNS = {"flink": "Flink job", "debezium": "Debezium connector"}
 
 
 @dataclass(frozen=True)
@@ -71,15 +72,15 @@ class CdcTranslator:
                 [stream.name, "snapshot"],
                 description="Initial copy of the tables; ends with a savepoint.",
                 group_name=stream.name,
-                kinds={"flink"},
+                kinds={stream.engine},
                 tags={STREAM_TAG: stream.name},
             )
         if props.kind == "stream":
             return dg.AssetSpec(
                 [stream.name, "stream"],
-                description="The running Flink job. Materializing deploys it and ends.",
+                description=f"The running {_RUNS[stream.engine]}. Materializing deploys it and ends.",
                 group_name=stream.name,
-                kinds={"flink"},
+                kinds={stream.engine},
                 tags={STREAM_TAG: stream.name},
             )
         return self._target(props)

@@ -12,6 +12,9 @@ from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
+from cdc_assets.debezium.config import Access
+from cdc_assets.debezium.engine import DebeziumEngine
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
@@ -29,7 +32,7 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import JudgedTarget, Server
+from cdc_assets.ports import JudgedTarget, Ledger, Server, StreamEngine, Target
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
@@ -113,9 +116,10 @@ class StreamWiring:
         spec: What the stream is.
         source: The source's endpoint.
         target: Where rows land.
-        flink: Which cluster runs the job.
+        flink: Which cluster runs the job; None with a worker.
         ledger: Which database remembers.
         rds: RDS, None where no blue/green switchover can happen.
+        worker: Which Kafka Connect worker runs Debezium's connector, in Flink's place.
         shares_account: Whether another stream reads with the same account.
         policy: What automation may do.
         budgets: How long each wait may last.
@@ -124,9 +128,10 @@ class StreamWiring:
     spec: StreamSpec
     source: MySqlResource
     target: TargetResource
-    flink: FlinkResource
+    flink: FlinkResource | None
     ledger: LedgerResource
     rds: RdsResource | None = None
+    worker: KafkaConnectResource | None = None
     shares_account: bool = False
     policy: Policy = field(default_factory=Policy)
     budgets: Budgets = field(default_factory=Budgets)
@@ -134,7 +139,7 @@ class StreamWiring:
 
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
         """Return the connected stream; nothing is opened before the first use."""
-        given = (self.source, self.target, self.flink, self.ledger, self.rds)
+        given = (self.source, self.target, self.flink, self.ledger, self.rds, self.worker)
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
@@ -144,23 +149,32 @@ class StreamWiring:
     def _made(self, patience_seconds: float | None) -> StreamConnection:
         source = _patient(resolved(self.source), patience_seconds)
         target = _patient(resolved(self.target), patience_seconds)
-        flink = _patient(resolved(self.flink), patience_seconds)
         if self.shares_account:
             source = with_values(source, shared_account=True)
+        if self.worker is not None:
+            # The worker's producer writes without transactions.
+            target = with_values(target, delivery="at-least-once")
         clock = SystemClock()
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
-        engine = FlinkEngine(
-            client=flink.get_client(),
-            gateway=flink.get_gateway(secrets=(source.password, *target.secret_values())),
-            folders=flink.get_folders(),
-            source=reader,
-            target=writer,
-            render=StreamRenderer(_readers(source), sink_of(target)),
-            clock=clock,
-        )
         # The database's real name follows the environment; the asset keys do not.
-        spec = replace(self.spec, target_database=target.namespace)
+        spec = replace(
+            self.spec,
+            target_database=target.namespace,
+            engine="flink" if self.worker is None else "debezium",
+        )
+        sides = _Sides(source, target, reader, writer, ledger)
+        engine: StreamEngine
+        flink_url, judge_worker = "", None
+        if self.worker is not None:
+            worker = _patient(resolved(self.worker), patience_seconds)
+            engine = _debezium(spec, worker, sides, clock)
+            judge_worker = engine
+        elif self.flink is not None:
+            flink = _patient(resolved(self.flink), patience_seconds)
+            engine, flink_url = _flink(flink, sides, clock), flink.rest_url
+        else:
+            raise ConfigurationError("name a Flink cluster or a Connect worker", field="flink")
         feed = None
         if self.rds is not None:
             rds = _patient(resolved(self.rds), patience_seconds)
@@ -176,8 +190,69 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone)
-        return StreamConnection(runtime, checks, flink.rest_url)
+        checks = _Preflight(spec, reader, writer, feed, source.time_zone, judge_worker)
+        return StreamConnection(runtime, checks, flink_url)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Source, target and ledger, as settings and as clients."""
+
+    source: MySqlResource
+    target: TargetResource
+    reader: MySqlSource
+    writer: Target
+    ledger: Ledger
+
+
+def _flink(flink: FlinkResource, sides: _Sides, clock: SystemClock) -> FlinkEngine:
+    secrets = (sides.source.password, *sides.target.secret_values())
+    return FlinkEngine(
+        client=flink.get_client(),
+        gateway=flink.get_gateway(secrets=secrets),
+        folders=flink.get_folders(),
+        source=sides.reader,
+        target=sides.writer,
+        render=StreamRenderer(_readers(sides.source), sink_of(sides.target)),
+        clock=clock,
+    )
+
+
+def _debezium(
+    spec: StreamSpec, worker: KafkaConnectResource, sides: _Sides, clock: SystemClock
+) -> DebeziumEngine:
+    source = sides.source
+    access = Access(
+        source.username,
+        worker.source_password_reference or source.password,
+        worker.history_directory,
+        topic_prefix=sides.target.namespace,
+        tls=source.tls,
+        connect_seconds=source.connect_timeout_seconds,
+    )
+    return DebeziumEngine(
+        client=worker.get_client(secrets=(source.password, *sides.target.secret_values())),
+        spec=spec,
+        source=sides.reader,
+        access=access,
+        clock=clock,
+        remembered=_Remembered(sides.ledger, spec.name),
+    )
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Finds the newest recorded state of a job id in the ledger."""
+
+    ledger: Ledger
+    stream: str
+
+    def __call__(self, job_id: str) -> str:
+        """Return its path, empty without one."""
+        rows = self.ledger.incarnations(self.stream)
+        number = next((row.number for row in rows if row.job_id == job_id), None)
+        positions = self.ledger.positions(self.stream, limit=1000)
+        return next((p.path for p in positions if p.incarnation == number and p.path), "")
 
 
 @dataclass(frozen=True)
@@ -189,6 +264,7 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
+    worker: DebeziumEngine | None = None
 
     def __call__(self) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
@@ -209,6 +285,8 @@ class _Preflight:
         found = [*judge(facts), *silent]
         if not isinstance(target, MySqlTarget):
             found.extend(target.faults(self.spec, facts.source.shapes))
+        if self.worker is not None:
+            found.extend(self.worker.faults(facts.source.shapes))
         return found
 
     def _green(self) -> tuple[Server | None, str | None]:
