@@ -103,6 +103,7 @@ class ShardedTable(TableRef):
 
     def __post_init__(self) -> None:
         """Refuse patterns that Java and Python would read differently, or that cannot be read."""
+        object.__setattr__(self, "is_named", True)
         if not self.target_name:
             raise ConfigurationError("name the target table", field="sharded tables",
                                      value=self.label)  # fmt: skip

@@ -212,7 +212,7 @@ class ConnectClient:
             raise self._garbled(path)
         try:
             found = cast("object", json.loads(content)) if content.strip() else ""
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._garbled(path) from None
         if _OK <= status < _REDIRECT:
             return found

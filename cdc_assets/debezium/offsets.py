@@ -57,8 +57,8 @@ class ConnectorState:
             body = cast("Mapping[str, object]", json.loads(path[len(SCHEME) :]))
             state = cls(cast("Offset", body["offset"]), str(body["history"]))
             state.view(())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointUnreadable(f"no offset: {error!r}", path=path[:80]) from None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise CheckpointUnreadable(f"no offset: {type(error).__name__}", path=path[:80]) from None
         return state
 
     @property
