@@ -15,7 +15,7 @@ PartKind = Literal["source_table", "snapshot", "stream", "target_table"]
 ROW_COUNT = "row_count"
 HEALTH = "health"
 _WORDS = {"kafka": "topic"}
-_RUNS = {"flink": "Flink job", "debezium": "Debezium connector"}
+_RUNS = {"flink": "The running Flink job.", "debezium": "The running connector."}
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class CdcTranslator:
         if props.kind == "stream":
             return dg.AssetSpec(
                 [stream.name, "stream"],
-                description=f"The running {_RUNS[stream.engine]}. Materializing deploys it and ends.",
+                description=f"{_RUNS[stream.engine]} Materializing deploys it and ends.",
                 group_name=stream.name,
                 kinds={stream.engine},
                 tags={STREAM_TAG: stream.name},

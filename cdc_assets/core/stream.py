@@ -449,7 +449,7 @@ _STARTUP = re.compile(
 
 
 def plan_of(sql: str) -> str:
-    """Return rendered SQL, or settings, without what changes by launch: the server and the start."""
+    """Return rendered SQL or settings without what changes by launch: server and start."""
     return " ".join(_STARTUP.sub("", sql).split())
 
 

@@ -58,7 +58,9 @@ class ConnectorState:
             state = cls(cast("Offset", body["offset"]), str(body["history"]))
             state.view(())
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise CheckpointUnreadable(f"no offset: {type(error).__name__}", path=path[:80]) from None
+            raise CheckpointUnreadable(
+                f"no offset: {type(error).__name__}", path=path[:80]
+            ) from None
         return state
 
     @property

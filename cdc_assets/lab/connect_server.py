@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,7 +83,7 @@ def prepare(state: LabState, cache: Cache, port: int) -> None:
         for jar in _jars(cache, prefix):
             link = plugin / jar.name
             if not link.exists():
-                os.symlink(jar, link)
+                link.symlink_to(jar)
     file = folder / "worker.properties"
     file.touch(mode=0o600)  # it holds the writer's password
     file.write_text(settings_text(state, port), encoding="utf-8")

@@ -85,7 +85,7 @@ class Worker:
             self.connectors[name].tasks = [_task()]
         return 201, {"name": name, "config": body["config"], "tasks": [], "type": "source"}
 
-    def _of(
+    def _of(  # noqa: C901 - one case for each request
         self,
         found: Connector,
         method: str,
@@ -158,7 +158,7 @@ def url(worker: Worker) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815 - http.server's names
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

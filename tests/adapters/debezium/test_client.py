@@ -87,7 +87,9 @@ def test_what_is_not_connects_answer_is_no_answer(
 
 
 def test_a_worker_that_is_down_is_named() -> None:
-    with pytest.raises(EngineUnreachable, match="Kafka Connect at http://127.0.0.1:1") as caught:
+    with pytest.raises(
+        EngineUnreachable, match=r"Kafka Connect at http://127\.0\.0\.1:1"
+    ) as caught:
         ConnectClient("http://127.0.0.1:1", timeout_seconds=1).connectors()
     assert "\n" not in str(caught.value)
 

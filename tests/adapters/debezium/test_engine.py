@@ -181,7 +181,7 @@ def test_a_failed_task_is_a_failed_job_with_its_cause(
 
 
 @pytest.mark.parametrize(
-    ("state", "tasks", "found"),
+    "said",
     [
         ("RUNNING", [], "INITIALIZING"),
         ("RUNNING", ["RUNNING"], "RUNNING"),
@@ -197,13 +197,9 @@ def test_a_failed_task_is_a_failed_job_with_its_cause(
     ],
 )
 def test_the_tasks_decide_what_the_state_is(
-    engine: DebeziumEngine,
-    lab: BlueGreen,
-    worker: Worker,
-    state: str,
-    tasks: list[str],
-    found: str,
+    engine: DebeziumEngine, lab: BlueGreen, worker: Worker, said: tuple[str, list[str], str]
 ) -> None:
+    state, tasks, found = said
     engine.launch(order(lab, 1))
     connector = worker.connectors[name_of(1)]
     connector.state = state
