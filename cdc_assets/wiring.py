@@ -236,6 +236,7 @@ def _debezium(
         source=sides.reader,
         access=access,
         clock=clock,
+        gtid_at=sides.reader.gtid_position,
         remembered=_Remembered(sides.ledger, spec.name),
     )
 

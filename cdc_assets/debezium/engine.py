@@ -49,6 +49,7 @@ from cdc_assets.errors import (
 from cdc_assets.ports import Clock, Launch, Server, Source, StateView
 
 Remembered = Callable[[str], str]
+GtidAt = Callable[[Server, Coordinates], str]
 
 _POLL_SECONDS = 0.25
 _STOP_SECONDS = 60.0
@@ -62,6 +63,11 @@ def nothing(_: str) -> str:
     return ""
 
 
+def no_gtid(_: Server, __: Coordinates) -> str:
+    """Know no GTID."""
+    return ""
+
+
 class DebeziumEngine:
     """Connectors of one stream.
 
@@ -71,6 +77,8 @@ class DebeziumEngine:
         source: Says which kind of server answers, and what it holds.
         access: How connectors reach the source.
         clock: Time.
+        gtid_at: Returns MariaDB's GTID position of a place, empty on MySQL: the connector for
+            MariaDB reads by GTID only.
         remembered: Returns the newest recorded state of a job id, empty without one. A worker
             that is started again knows none of its connectors.
     """
@@ -83,6 +91,7 @@ class DebeziumEngine:
         source: Source,
         access: Access,
         clock: Clock,
+        gtid_at: GtidAt = no_gtid,
         remembered: Remembered = nothing,
     ) -> None:
         self._client = client
@@ -90,6 +99,7 @@ class DebeziumEngine:
         self._source = source
         self._access = access
         self._clock = clock
+        self._gtid_at = gtid_at
         self._remembered = remembered
 
     # ------------------------------------------------------------ launching
@@ -144,15 +154,18 @@ class DebeziumEngine:
             history, anew = state.history or own, not state.history
             return Beginning(text, history, rebuilds=anew), state.offset
         if launch.coordinates is not None:
-            offset = offset_at(launch.coordinates, launch.gtid_set)
+            gtids = launch.gtid_set or self._gtid_at(launch.server, launch.coordinates)
+            offset = offset_at(launch.coordinates, gtids)
             return Beginning(json.dumps(offset, sort_keys=True), own, rebuilds=True), offset
         return Beginning(history=own), None
 
     def _require_held(self, server: Server, offset: Offset) -> None:
         """Refuse an offset in a file that the server does not hold: Connect would take it."""
-        place = ConnectorState(offset).coordinates
-        held = self._source.view(server).binlogs
-        if offset.get("gtids") or held is None or held.covers(place.file, place.pos):
+        state = ConnectorState(offset)
+        place, held = state.coordinates, self._source.view(server).binlogs
+        # MySQL finds the place by its GTIDs, also on another server, where files differ.
+        by_gtid = state.view(()).splits[0].gtids is not None
+        if by_gtid or held is None or held.covers(place.file, place.pos):
             return
         raise EngineRejected(
             f"stream {self._spec.name!r}: {server} does not hold {place}",
