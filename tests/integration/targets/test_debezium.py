@@ -6,16 +6,22 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
 
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.flink.client import FlinkClient
+from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.lab.connect_server import NAME
 from cdc_assets.lab.debezium_rows import Row
+from cdc_assets.lab.kafka_server import access_of
 from cdc_assets.lab.lab import kill_service, start_service
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.workload import Login, Writer, execute, seed
@@ -38,6 +44,7 @@ from tests.integration.test_types import (
 
 LOG = logging.getLogger(__name__)
 DATABASE = "source"
+PAGE = Path(__file__).parents[3] / "docs" / "debezium.md"
 # What Flink's JSON cannot carry, and Debezium can.
 TYPES: Mapping[str, Group] = {
     **GROUPS,
@@ -203,3 +210,66 @@ def test_each_value_of_each_type_arrives_once_by_snapshot_and_once_by_stream(
             assert found == {}
     finally:
         execute(source, f"drop table if exists {', '.join(TYPES)}")
+
+
+def documented_job(lab: DebeziumLab) -> tuple[list[str], str, dict[str, str]]:
+    """Return DDL, INSERT and settings of the page's Flink SQL job, with the lab's addresses."""
+    text = PAGE.read_text().partition("```sql\n")[2].partition("```")[0]
+    state = lab.stage.state
+    broker = access_of(state.service("kafka"), state.accounts["app"])
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required "
+    login += f'username="{broker.username}" password="{broker.password}";'
+    target, writer = state.servers["target"], state.accounts["cdc_writer"]
+    security = (
+        "'properties.security.protocol' = 'SASL_PLAINTEXT', 'properties.sasl.mechanism' = 'PLAIN', "
+        f"'properties.sasl.jaas.config' = '{login}',"
+    )
+    for old, new in (
+        ("kafka.example:9092", broker.servers),
+        ("'topic' = 'shop.orders',", f"'topic' = 'lab.source.sold', {security}"),
+        ("dw.example:3306/warehouse", f"{target.host}:{target.port}/target?useSSL=false"),
+        ("'writer'", f"'{writer.user}'"),
+        ("'...'", f"'{writer.password}'"),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    parts = [part.strip() for part in text.split(";\n")]
+    statements = [part for part in parts if part]
+    settings = dict(re.findall(r"SET '(.+)' = '(.+)'", statements[0]))
+    return statements[1:-1], statements[-1].removesuffix(";"), settings
+
+
+def test_the_flink_sql_job_of_the_page_reads_the_events(lab: DebeziumLab) -> None:
+    stage, source = lab.stage, lab.stage.source
+    execute(stage.target_admin, "drop table if exists sales")
+    execute(stage.target_admin,
+            "create table sales (product varchar(40) primary key, orders bigint, "
+            "total decimal(38,2))")  # fmt: skip
+    executed(
+        source,
+        "drop table if exists sold",
+        "create table sold (id bigint primary key, product varchar(20), price decimal(10,2), "
+        "sold_at timestamp(3) null)",
+        "insert into sold values (1, 'ball', 100, '2024-02-29 13:14:15.678'), (2, 'net', 7, null)",
+    )
+    flink, gateway = stage.state.services["jobmanager"], stage.state.services["sql-gateway"]
+    cluster = FlinkClient(f"http://{flink.host}:{flink.port}")
+    job = uuid.uuid4().hex
+    with running(lab.wiring(spec_of("sold", "sold", first=9502)).connect().runtime):
+        ddl, insertion, settings = documented_job(lab)
+        try:
+            SqlGateway(f"http://{gateway.host}:{gateway.port}").submit_job(
+                ddl, insertion, job_id=job, job_name="sales", config=settings
+            )
+            executed(
+                source,
+                "insert into sold values (3, 'ball', 2.5, now(3)), (4, 'net', 1, now(3))",
+                "update sold set product = 'net', price = 12.34 where id = 1",
+                "delete from sold where id = 2",
+            )
+            query = "select product, count(*), sum(price) from sold group by product order by 1"
+            wanted = executed(source, query)
+            until(lambda: executed(stage.target, "select * from sales order by 1") == wanted)
+        finally:
+            cluster.cancel(job)
+    execute(source, "drop table sold")
