@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+
+import pymysql
 
 from cdc_assets.errors import LabError
 from cdc_assets.lab.cache import Cache, default_cache_dir
@@ -24,6 +27,7 @@ _WORKER_JARS = "connect-"
 _BROKER_JARS = "broker-"
 _JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"
+_SECONDS = 10
 _JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
@@ -43,6 +47,7 @@ def start(home: Path) -> Service:
             f"the lab at {home} has no Kafka broker",
             hint="Start it with 'cdc-assets lab up --target kafka'",
         )
+    _allow_locks(state)
     cache = Cache(default_cache_dir())
     cache.ensure(load_packages([PACKAGE_GROUP, KAFKA_GROUP]))
     if NAME not in state.services:
@@ -123,6 +128,28 @@ def folder_of(home: Path) -> Path:
 def history_folder(home: Path) -> Path:
     """Return the folder of the schema histories."""
     return folder_of(home) / "history"
+
+
+def _allow_locks(state: LabState) -> None:
+    """Let the streams' accounts lock, as Debezium's initial copy does."""
+    endpoint, server = state.service("endpoint"), state.servers["blue"]
+    # Each server of the lab has the same administrator.
+    with (
+        closing(
+            pymysql.connect(
+                host=endpoint.host,
+                port=endpoint.port,
+                user=server.admin_user,
+                password=server.admin_password,
+                connect_timeout=_SECONDS,
+                read_timeout=_SECONDS,
+                ssl_disabled=True,  # loopback
+            )
+        ) as connection,
+        connection.cursor() as cursor,
+    ):
+        for role in ("cdc", "cdc_stats"):
+            cursor.execute("GRANT RELOAD, LOCK TABLES ON *.* TO %s@'%%'", (role,))
 
 
 def _worker_jars(cache: Cache) -> Sequence[Path]:

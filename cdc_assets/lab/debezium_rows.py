@@ -44,7 +44,9 @@ class DebeziumRows:
         readers = [(column.name, reader_of(column)) for column in shape.columns]
         places = [[column.name for column in shape.columns].index(n) for n in shape.primary_key]
         rows = [
-            tuple(None if after.get(name) is None else reader(after[name]) for name, reader in readers)
+            tuple(
+                None if after.get(name) is None else reader(after[name]) for name, reader in readers
+            )
             for after in latest.values()
         ]
         return {tuple(row[place] for place in places): row for row in rows}

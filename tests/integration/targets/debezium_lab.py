@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +97,7 @@ class DebeziumLab:
 def debezium_lab(home: Path, source: ServerKind) -> Generator[DebeziumLab]:
     """Start a lab, a broker and a worker; everything is stopped at the end."""
     try:
-        state = up(home, source, "kafka").state
-        with closing(state.servers["blue"].connect()) as admin, admin.cursor() as cursor:
-            cursor.execute("grant reload, lock tables on *.* to 'cdc'@'%'")
+        up(home, source, "kafka")
         start(home)
         yield DebeziumLab(Stage(home))
     finally:
