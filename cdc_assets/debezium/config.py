@@ -127,7 +127,7 @@ def connector_settings(
         "database.port": str(launch.server.port),
         "database.user": access.username,
         _PASSWORD: access.password,
-        **_tls(flavor, access.tls),
+        **_driver(flavor, access.tls),
         "database.server.id": str(spec.server_ids.first),
         **_captured(spec, shapes),
         "include.schema.changes": "false",
@@ -174,12 +174,15 @@ def history_of(settings: Mapping[str, str]) -> str:
     return settings.get(HISTORY_FILE, "").rpartition("/")[2].removesuffix(".jsonl")
 
 
-def _tls(flavor: Flavor, tls: str) -> Mapping[str, str]:
+def _driver(flavor: Flavor, tls: str) -> Mapping[str, str]:
     by_flavor = {
         "mysql": {"off": "disabled", "encrypt": "required", "verify": "verify_identity"},
         "mariadb": {"off": "disable", "encrypt": "trust", "verify": "verify-full"},
     }
     settings = {"database.ssl.mode": by_flavor[flavor][tls]}
+    if flavor == "mariadb":
+        # Its driver makes dates of YEAR, and an exception of the year 0.
+        settings["driver.yearIsDateType"] = "false"
     if flavor == "mysql" and tls == "off":
         # `caching_sha2_password` asks for the server's key when the connection is plain.
         settings["driver.allowPublicKeyRetrieval"] = "true"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pymysql
+import requests
 
-from cdc_assets.errors import LabError
+from cdc_assets.errors import LabError, ServiceFailed
 from cdc_assets.lab.cache import Cache, default_cache_dir
 from cdc_assets.lab.flink_cluster import find_java
 from cdc_assets.lab.free_ports import HOST, take_ports
@@ -28,6 +30,7 @@ _BROKER_JARS = "broker-"
 _JAVA = ("-Xms64m", "-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
 _LOGGING = "-Dorg.slf4j.simpleLogger.defaultLogLevel=info"
 _SECONDS = 10
+_READY_SECONDS = 60.0
 _JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 
 
@@ -55,6 +58,7 @@ def start(home: Path) -> Service:
         prepare(state, cache, port)
         state = update_state(home, lambda now: now.with_service(service(state, cache, port)))
     start_service(state.home, NAME)
+    _wait(state.service(NAME))
     return state.service(NAME)
 
 
@@ -128,6 +132,18 @@ def folder_of(home: Path) -> Path:
 def history_folder(home: Path) -> Path:
     """Return the folder of the schema histories."""
     return folder_of(home) / "history"
+
+
+def _wait(worker: Service) -> None:
+    """Wait until the worker knows its own addresses: it listens, and answers 404, before."""
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(requests.RequestException):
+            if requests.get(f"http://{worker.host}:{worker.port}/connectors", timeout=5).ok:
+                return
+        time.sleep(0.1)
+    raise ServiceFailed(f"{NAME} was not ready within {_READY_SECONDS:.0f} s",
+                        hint=f"See {worker.log}")  # fmt: skip
 
 
 def _allow_locks(state: LabState) -> None:

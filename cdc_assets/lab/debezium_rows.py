@@ -44,9 +44,7 @@ class DebeziumRows:
         readers = [(column.name, reader_of(column)) for column in shape.columns]
         places = [[column.name for column in shape.columns].index(n) for n in shape.primary_key]
         rows = [
-            tuple(
-                None if after.get(name) is None else reader(after[name]) for name, reader in readers
-            )
+            tuple(_read(after, name, reader) for name, reader in readers)
             for after in latest.values()
         ]
         return {tuple(row[place] for place in places): row for row in rows}
@@ -90,6 +88,12 @@ _READERS: Mapping[str, Callable[[Any], object]] = {
         ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"), base64.b64decode
     ),
 }
+
+
+def _read(fields: Mapping[str, Any], name: str, reader: Callable[[Any], object]) -> object:
+    # A column that was added later is not in older events.
+    value = fields.get(name)
+    return None if value is None else reader(value)
 
 
 def _fields(text: bytes) -> Mapping[str, Any]:

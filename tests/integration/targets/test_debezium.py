@@ -175,7 +175,7 @@ def test_a_stream_is_copied_switched_over_and_equal(lab: DebeziumLab) -> None:
         until(lambda: rt.engine.job(row.job_id).state == "UNKNOWN")
         assert "no answer" in str(connection.preflight())
         start_service(stage.home, NAME)
-        assert rt.engine.job(row.job_id).state == "GONE"
+        until(lambda: rt.engine.job(row.job_id).state == "GONE")
         assert recover(rt, worker="test").decision == "Resume"
         until(lambda: differing(lab, rt) == {})
         again = sum(repeats(lab, table.target_name) for table in rt.spec.tables)
