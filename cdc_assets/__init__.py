@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
         TableRef,
     )
     from cdc_assets.core.transform import Lookup, Transform
+    from cdc_assets.debezium.resource import KafkaConnectResource
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -55,6 +56,7 @@ _HOMES = {
     "ConfigurationError": "errors",
     "FlinkResource": "flink.resource",
     "IcebergTargetResource": "targets.resource",
+    "KafkaConnectResource": "debezium.resource",
     "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "Lookup": "core.transform",
@@ -95,6 +97,7 @@ __all__ = [
     "ConfigurationError",
     "FlinkResource",
     "IcebergTargetResource",
+    "KafkaConnectResource",
     "KafkaTargetResource",
     "LedgerResource",
     "Lookup",

@@ -20,6 +20,7 @@ from cdc_assets.core.stream import (
     TableRef,
     TargetKind,
 )
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
@@ -268,6 +269,19 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
             place["port"] = number_or_variable(self.lookup_port, field="lookup_port")
         return (PostgresTargetResource if is_postgres else MySqlTargetResource)(**place)
 
+    def flink(self) -> FlinkResource | None:
+        """Return which cluster runs the job; None where something else does."""
+        return FlinkResource(
+            rest_url=text_or_variable(self.flink_rest_url),
+            sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
+            checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
+            savepoint_directory=text_or_variable(self.flink_savepoint_directory),
+        )
+
+    def connect(self) -> KafkaConnectResource | None:
+        """Return which Kafka Connect worker runs the stream; None where Flink does."""
+        return None
+
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         """Return what `build_cdc_definitions` returns for these attributes."""
         del context
@@ -280,12 +294,8 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
                 password=text_or_variable(self.source_password),
             ),
             target=self.target(),
-            flink=FlinkResource(
-                rest_url=text_or_variable(self.flink_rest_url),
-                sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
-                checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
-                savepoint_directory=text_or_variable(self.flink_savepoint_directory),
-            ),
+            flink=self.flink(),
+            connect=self.connect(),
             ledger=LedgerResource(url=text_or_variable(self.ledger_url)),
             rds=RdsResource(
                 instance=text_or_variable(self.rds_instance),

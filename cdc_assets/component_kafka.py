@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cdc_assets.component import (
     LINK,
@@ -18,8 +18,15 @@ from cdc_assets.component import (
 )
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
 from cdc_assets.core.stream import QuerySpec, StreamSpec, TargetKind
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
+from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.targets.resource import KafkaTargetResource
+
+_FLINK = [
+    "http://flink:8081", "http://flink:8083", "file:///state/checkpoints",
+    "file:///state/savepoints",
+]  # fmt: skip
 
 
 class MySqlToKafkaScaffoldParams(StreamScaffoldParams):
@@ -91,6 +98,35 @@ class MySqlToKafkaComponent(CdcStreamComponent):
 
     target_kind: ClassVar[TargetKind] = "kafka"
 
+    flink_rest_url: str = Field(
+        default="", description=f"Address of Flink's job manager. {LINK}", examples=_FLINK[:1]
+    )
+    flink_sql_gateway_url: str = Field(
+        default="", description=f"Address of Flink's SQL gateway. {LINK}", examples=_FLINK[1:2]
+    )
+    flink_checkpoint_directory: str = Field(
+        default="", description=f"Folder of the checkpoints as a URL. {LINK}", examples=_FLINK[2:3]
+    )
+    flink_savepoint_directory: str = Field(
+        default="", description=f"Folder of the savepoints as a URL. {LINK}", examples=_FLINK[3:]
+    )
+    connect_rest_url: str = Field(
+        default="",
+        description="Address of a Kafka Connect worker, which runs Debezium's connector in Flink's "
+        f"place. {LINK}",
+        examples=["http://connect:8083"],
+    )
+    connect_history_directory: str = Field(
+        default="",
+        description="Folder on the worker's machine for the connectors' schema histories. " + LINK,
+        examples=["/var/lib/cdc"],
+    )
+    connect_password_reference: str = Field(
+        default="",
+        description="How the worker's own config provider finds the source's password; without it "
+        "Connect's REST shows the password.",
+        examples=["${file:/etc/cdc.properties:password}"],
+    )
     query_columns: dict[str, dict[str, str]] = Field(
         default_factory=dict,
         description="Columns of each query's topic, name and Flink type, in the query's order.",
@@ -161,6 +197,28 @@ class MySqlToKafkaComponent(CdcStreamComponent):
     def _target_password_comes_from_the_environment(cls, value: str) -> str:
         return cls._secrets_come_from_the_environment(value) if value else value
 
+    @model_validator(mode="after")
+    def _flink_or_connect_runs_it(self) -> MySqlToKafkaComponent:
+        flink = {
+            "flink_rest_url": self.flink_rest_url,
+            "flink_sql_gateway_url": self.flink_sql_gateway_url,
+            "flink_checkpoint_directory": self.flink_checkpoint_directory,
+            "flink_savepoint_directory": self.flink_savepoint_directory,
+        }
+        worker = {
+            "connect_rest_url": self.connect_rest_url,
+            "connect_history_directory": self.connect_history_directory,
+        }
+        by_connect = any(worker.values())
+        if by_connect and any(flink.values()):
+            message = "Flink or Kafka Connect runs the stream: leave flink_* or connect_* out"
+            raise ValueError(message)
+        missing = [name for name, value in (worker if by_connect else flink).items() if not value]
+        if missing:
+            message = f"{', '.join(missing)} is needed"
+            raise ValueError(message)
+        return self
+
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """Return what `dg list components` shows."""
@@ -195,6 +253,20 @@ class MySqlToKafkaComponent(CdcStreamComponent):
                 key=tuple(self.query_keys.get(name, ())),
             )
             for name, sql in self.queries.items()
+        )
+
+    def flink(self) -> FlinkResource | None:
+        """Return which cluster runs the job; None where a worker does."""
+        return None if self.connect_rest_url else super().flink()
+
+    def connect(self) -> KafkaConnectResource | None:
+        """Return which Kafka Connect worker runs the stream; None where Flink does."""
+        if not self.connect_rest_url:
+            return None
+        return KafkaConnectResource(
+            rest_url=text_or_variable(self.connect_rest_url),
+            history_directory=text_or_variable(self.connect_history_directory),
+            source_password_reference=self.connect_password_reference,
         )
 
     def target(self) -> KafkaTargetResource:

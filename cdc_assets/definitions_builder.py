@@ -16,7 +16,8 @@ from cdc_assets.checks import (
     build_schema_check,
 )
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import StreamSpec, check_ranges_apart
+from cdc_assets.core.stream import EngineKind, StreamSpec, check_ranges_apart
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.jobs import build_recovery_job
@@ -76,7 +77,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     streams: StreamSpec | Sequence[StreamSpec],
     source: MySqlResource | Mapping[str, MySqlResource],
     target: TargetResource,
-    flink: FlinkResource,
+    flink: FlinkResource | None = None,
+    connect: KafkaConnectResource | None = None,
     ledger: LedgerResource,
     rds: RdsResource | None = None,
     lookup: TargetResource | None = None,
@@ -104,6 +106,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
         flink: Which cluster runs the jobs.
+        connect: Which Kafka Connect worker runs Debezium's connectors, in Flink's place.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
         lookup: The database of the streams' lookup tables, as a MySQL or PostgreSQL target.
@@ -122,7 +125,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         schema_cron: When captured tables are looked at for changes, empty for never.
 
     Raises:
-        ConfigurationError: Two streams share a name, server ids or a target table.
+        ConfigurationError: Two streams share a name, server ids or a target table; or neither
+            or both of `flink` and `connect` are given.
 
     Example:
         >>> defs = build_cdc_definitions(
@@ -152,17 +156,21 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         >>> [sensor.name for sensor in defs.sensors]
         ['health_shop']
     """
+    if (flink is None) == (connect is None):
+        raise ConfigurationError("give one of flink and connect", field="flink")
+    engine: EngineKind = "flink" if connect is None else "debezium"
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
     sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
-            spec=replace(spec, target_kind=target.kind),
+            spec=replace(spec, target_kind=target.kind, engine=engine),
             source=own,
             target=target,
             flink=flink,
             ledger=ledger,
             rds=rds,
             lookup=lookup,
+            worker=connect,
             shares_account=sum(own is other for other in sources) > 1,
             policy=policy or Policy(),
             budgets=budgets or Budgets(),
@@ -249,7 +257,10 @@ def _of_stream(
     )
     # Three heartbeats without progress, and never less than Dagster's shortest window.
     silent = timedelta(seconds=max(3 * surface.heartbeat_seconds, 120.0))
-    checks, schema = build_reconciliation_checks(graph), build_schema_check(graph)
+    checks = build_reconciliation_checks(graph)
+    # Debezium's records have the columns of their time.
+    follows = wiring.spec.engine == "debezium"
+    schema = [] if follows else [build_schema_check(graph)]
     schedules = [
         *_schedule(
             checks,
@@ -260,7 +271,7 @@ def _of_stream(
             tags={"cdc/reconcile": name},
         ),
         *_schedule(
-            [schema],
+            schema,
             f"schema_{name}",
             f"Looks whether the captured tables of stream {name!r} changed.",
             ("schema_cron", surface.schema_cron),
@@ -274,7 +285,7 @@ def _of_stream(
             build_snapshot_asset(graph),
             build_stream_asset(graph, freshness=dg.FreshnessPolicy.time_window(fail_window=silent)),
         ],
-        asset_checks=[*checks, build_health_check(graph), schema],
+        asset_checks=[*checks, build_health_check(graph), *schema],
         sensors=[health, events] if watch_rds else [health],
         jobs=[job],
         schedules=schedules,

@@ -16,6 +16,7 @@ ROW_COUNT = "row_count"
 HEALTH = "health"
 SCHEMA_DRIFT = "schema_drift"
 _WORDS = {"kafka": "topic"}
+_RUNS = {"flink": "The running Flink job.", "debezium": "The running connector."}
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,15 @@ class CdcTranslator:
                 [stream.name, "snapshot"],
                 description="Initial copy of the tables; ends with a savepoint.",
                 group_name=stream.name,
-                kinds={"flink"},
+                kinds={stream.engine},
                 tags={STREAM_TAG: stream.name},
             )
         if props.kind == "stream":
             return dg.AssetSpec(
                 [stream.name, "stream"],
-                description="The running Flink job. Materializing deploys it and ends.",
+                description=f"{_RUNS[stream.engine]} Materializing deploys it and ends.",
                 group_name=stream.name,
-                kinds={"flink"},
+                kinds={stream.engine},
                 tags={STREAM_TAG: stream.name},
             )
         return self._target(props)

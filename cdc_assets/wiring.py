@@ -12,9 +12,13 @@ from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
+from cdc_assets.debezium.config import Access
+from cdc_assets.debezium.engine import DebeziumEngine
+from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import ConfigurationError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
+from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.lookup_sql import LookupTables
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.resource import FlinkResource
@@ -30,7 +34,7 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import JudgedTarget, Launch, Server
+from cdc_assets.ports import JudgedTarget, Launch, Ledger, Server, Target
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.iceberg import IcebergTarget
@@ -115,10 +119,11 @@ class StreamWiring:
         spec: What the stream is.
         source: The source's endpoint.
         target: Where rows land.
-        flink: Which cluster runs the job.
+        flink: Which cluster runs the job; None with a worker.
         ledger: Which database remembers.
         rds: RDS, None where no blue/green switchover can happen.
         lookup: Where lookup tables are, None without any.
+        worker: Which Kafka Connect worker runs Debezium's connector, in Flink's place.
         shares_account: Whether another stream reads with the same account.
         policy: What automation may do.
         budgets: How long each wait may last.
@@ -127,10 +132,11 @@ class StreamWiring:
     spec: StreamSpec
     source: MySqlResource
     target: TargetResource
-    flink: FlinkResource
+    flink: FlinkResource | None
     ledger: LedgerResource
     rds: RdsResource | None = None
     lookup: TargetResource | None = None
+    worker: KafkaConnectResource | None = None
     shares_account: bool = False
     policy: Policy = field(default_factory=Policy)
     budgets: Budgets = field(default_factory=Budgets)
@@ -138,7 +144,15 @@ class StreamWiring:
 
     def connect(self, *, patience_seconds: float | None = None) -> StreamConnection:
         """Return the connected stream; nothing is opened before the first use."""
-        given = (self.source, self.target, self.flink, self.ledger, self.rds, self.lookup)
+        given = (
+            self.source,
+            self.target,
+            self.flink,
+            self.ledger,
+            self.rds,
+            self.lookup,
+            self.worker,
+        )
         resources = [part for part in given if part is not None]
         require_set(resources)
         # A changed environment makes another connection.
@@ -148,29 +162,35 @@ class StreamWiring:
     def _made(self, patience_seconds: float | None) -> StreamConnection:
         source = _patient(resolved(self.source), patience_seconds)
         target = _patient(resolved(self.target), patience_seconds)
-        flink = _patient(resolved(self.flink), patience_seconds)
         if self.shares_account:
             source = with_values(source, shared_account=True)
+        if self.worker is not None:
+            # The worker's producer writes without transactions.
+            target = with_values(target, delivery="at-least-once")
         clock = SystemClock()
         lookup = _patient(resolved(self.lookup), patience_seconds) if self.lookup else None
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
-        secrets = [source.password, *target.secret_values()]
-        secrets += lookup.secret_values() if lookup else ()
-        gateway = flink.get_gateway(secrets=secrets)
-        if isinstance(writer, IcebergTarget):
-            writer = writer.making_with(gateway.run_all)
-        engine = FlinkEngine(
-            client=flink.get_client(),
-            gateway=gateway,
-            folders=flink.get_folders(),
-            source=reader,
-            target=writer,
-            render=StreamRenderer(_readers(source), sink_of(target), _lookups(lookup)),
-            clock=clock,
-        )
         # The database's real name follows the environment; the asset keys do not.
-        spec = replace(self.spec, target_database=target.namespace)
+        spec = replace(
+            self.spec,
+            target_database=target.namespace,
+            engine="flink" if self.worker is None else "debezium",
+        )
+        sides = _Sides(source, target, reader, writer, ledger, lookup)
+        engine: FlinkEngine | DebeziumEngine
+        flink_url = ""
+        if self.worker is not None:
+            worker = _patient(resolved(self.worker), patience_seconds)
+            engine = _debezium(spec, worker, sides, clock)
+        elif self.flink is not None:
+            flink = _patient(resolved(self.flink), patience_seconds)
+            gateway, flink_url = flink.get_gateway(secrets=sides.secrets), flink.rest_url
+            if isinstance(writer, IcebergTarget):
+                writer = writer.making_with(gateway.run_all)
+            engine = _flink(flink, gateway, replace(sides, writer=writer), clock)
+        else:
+            raise ConfigurationError("name a Flink cluster or a Connect worker", field="flink")
         feed = None
         if self.rds is not None:
             rds = _patient(resolved(self.rds), patience_seconds)
@@ -187,7 +207,79 @@ class StreamWiring:
             budgets=self.budgets,
         )
         checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine)
-        return StreamConnection(runtime, checks, flink.rest_url)
+        return StreamConnection(runtime, checks, flink_url)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Source, target and ledger, as settings and as clients."""
+
+    source: MySqlResource
+    target: TargetResource
+    reader: MySqlSource
+    writer: Target
+    ledger: Ledger
+    lookup: TargetResource | None
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Return what no message may repeat."""
+        more = self.lookup.secret_values() if self.lookup else ()
+        return (self.source.password, *self.target.secret_values(), *more)
+
+
+def _flink(
+    flink: FlinkResource, gateway: SqlGateway, sides: _Sides, clock: SystemClock
+) -> FlinkEngine:
+    return FlinkEngine(
+        client=flink.get_client(),
+        gateway=gateway,
+        folders=flink.get_folders(),
+        source=sides.reader,
+        target=sides.writer,
+        render=StreamRenderer(
+            _readers(sides.source), sink_of(sides.target), _lookups(sides.lookup)
+        ),
+        clock=clock,
+    )
+
+
+def _debezium(
+    spec: StreamSpec, worker: KafkaConnectResource, sides: _Sides, clock: SystemClock
+) -> DebeziumEngine:
+    source = sides.source
+    access = Access(
+        source.username,
+        worker.source_password_reference or source.password,
+        worker.history_directory,
+        topic_prefix=sides.target.namespace,
+        tls=source.tls,
+        connect_seconds=source.connect_timeout_seconds,
+    )
+    return DebeziumEngine(
+        client=worker.get_client(secrets=sides.secrets),
+        spec=spec,
+        source=sides.reader,
+        access=access,
+        clock=clock,
+        gtid_at=sides.reader.gtid_position,
+        remembered=_Remembered(sides.ledger, spec.name),
+    )
+
+
+@dataclass(frozen=True)
+class _Remembered:
+    """Finds the newest recorded state of a job id in the ledger."""
+
+    ledger: Ledger
+    stream: str
+
+    def __call__(self, job_id: str) -> str:
+        """Return its path, empty without one."""
+        rows = self.ledger.incarnations(self.stream)
+        number = next((row.number for row in rows if row.job_id == job_id), None)
+        positions = self.ledger.positions(self.stream, limit=1000)
+        return next((p.path for p in positions if p.incarnation == number and p.path), "")
 
 
 @dataclass(frozen=True)
@@ -199,7 +291,7 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
-    engine: FlinkEngine
+    engine: FlinkEngine | DebeziumEngine
 
     def __call__(self) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
@@ -220,7 +312,9 @@ class _Preflight:
         found = [*judge(facts), *silent]
         if not isinstance(target, MySqlTarget):
             found.extend(target.faults(self.spec, facts.source.shapes))
-        if not any(fault.severity == "error" for fault in found):
+        if isinstance(self.engine, DebeziumEngine):
+            found.extend(self.engine.faults(facts.source.shapes))
+        elif not any(fault.severity == "error" for fault in found):
             # Flink is asked about SQL that can be written, so last.
             found.extend(self.engine.faults(Launch("0" * 32, "", self.spec, self.source.endpoint)))
         return found

@@ -97,6 +97,7 @@ class ServerFacts:
         zero_dates: `database.table.column` names that hold dates with a zero part.
         zero_years: `database.table.column` names of YEAR columns that hold 0000.
         unprobed: Tables that are too large to be looked through for either.
+        grants: The account's grants, upper case; empty when not asked.
     """
 
     role: Role
@@ -120,6 +121,7 @@ class ServerFacts:
     zero_dates: tuple[str, ...] = ()
     zero_years: tuple[str, ...] = ()
     unprobed: tuple[str, ...] = ()
+    grants: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,15 +185,18 @@ def judge_server(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
     if server.problem:
         yield _unreachable(server)
         return
-    if not server.is_readable:
+    if not server.is_readable and facts.spec.engine == "flink":
         yield Fault(
             f"{server.role}.version",
             f"{server.flavor} {server.version}",
             "MySQL 5.6 to 8.3, or MariaDB",
-            "Use a version that Flink CDC 3.5 reads; Flink CDC 3.6 and newer read MySQL 8.4",
+            "Use a version that Flink CDC 3.5 reads; Flink CDC 3.6 and newer read MySQL 8.4, and"
+            " so does Debezium (Kafka)",
         )
     yield from _settings(server)
     yield from _account(facts, server)
+    if facts.spec.engine == "debezium":
+        yield from _locks(server)
     yield from _retention(facts, server)
     yield from _server_ids(facts, server)
     offset = server.offset_seconds
@@ -297,6 +302,21 @@ def _account(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             )
         elif not server.may_select.get(table.label, True):
             yield Fault(f"{server.role}.grants", f"no SELECT on {table.label}", "SELECT", grant)
+
+
+def _locks(server: ServerFacts) -> Iterator[Fault]:
+    """Yield rights that Debezium's snapshot needs: it locks, so that no row is missed."""
+    if not server.grants or "ALL PRIVILEGES ON *.*" in server.grants:
+        return
+    missing = [name for name in ("RELOAD", "LOCK TABLES") if name not in server.grants]
+    if missing:
+        text = ", ".join(missing)
+        yield Fault(
+            f"{server.role}.grants",
+            f"{server.account} without {text}",
+            f"{text}, for the moment in which Debezium's snapshot begins",
+            f"GRANT {text} ON *.* TO {server.account};",
+        )
 
 
 def _retention(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:

@@ -167,6 +167,15 @@ def plan_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> tuple[Reader
     )
 
 
+def connections_of(spec: StreamSpec, shapes: Sequence[TableShape]) -> int:
+    """Return how many binlog connections a stream holds when its snapshot is over.
+
+    Raises:
+        ConfigurationError: As `plan_readers`.
+    """
+    return 1 if spec.engine == "debezium" else len(plan_readers(spec, shapes))
+
+
 def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) -> TableColumns:
     """Return how each column of a captured table is carried, without the excluded ones.
 

@@ -16,6 +16,7 @@ ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain"]
 TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
 ReaderSharing = Literal["auto", "shared", "per-table"]
+EngineKind = Literal["flink", "debezium"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 # The connector divides a list at commas, also inside of braces; the rest Java reads as Python does.
@@ -105,6 +106,7 @@ class ShardedTable(TableRef):
 
     def __post_init__(self) -> None:
         """Refuse patterns that Java and Python would read differently, or that cannot be read."""
+        object.__setattr__(self, "is_named", True)
         if not self.target_name:
             raise ConfigurationError("name the target table", field="sharded tables",
                                      value=self.label)  # fmt: skip
@@ -283,6 +285,7 @@ class StreamSpec:
         flush_interval_seconds: How long the JDBC writer may hold rows back.
         create_tables: Whether a snapshot makes the missing target tables of copied tables, if
             the target's account may. Topics have a setting of their own at the target.
+        engine: What reads the binlog and writes: a Flink job, or Debezium's connector.
     """
 
     name: str
@@ -301,6 +304,7 @@ class StreamSpec:
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0
     create_tables: bool = True
+    engine: EngineKind = "flink"
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
@@ -326,8 +330,31 @@ class StreamSpec:
             raise ConfigurationError(
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
             )
-        self._refuse_small_range()
+        if self.engine == "debezium":
+            self._refuse_beyond_debezium()
+        else:
+            self._refuse_small_range()
         self._refuse_transforms()
+
+    def _refuse_beyond_debezium(self) -> None:
+        """Refuse what a connector cannot do: it writes each row of a table to its topic."""
+        sharded = [table.label for table in self.tables if isinstance(table, ShardedTable)]
+        names = [query.target_name for query in self.queries]
+        for wrong, field_name, value in (
+            (self.target_kind != "kafka", "target", self.target_kind),
+            (bool(names), "queries", names),
+            (bool(self.source_only), "source_only", list(self.source_only)),
+            (bool(sharded), "sharded_tables", sharded),
+            (bool(self.transforms), "transforms", [each.table for each in self.transforms]),
+            (self.parallelism != 1, "parallelism", self.parallelism),
+        ):
+            if wrong:
+                raise ConfigurationError(
+                    "Debezium's connector copies single tables to Kafka, with one task",
+                    field=f"{self.name}.{field_name}",
+                    value=value,
+                    hint="Leave it out, or let Flink run the stream",
+                )
 
     def _refuse_doubles(self, what: str, names: list[str]) -> None:
         double = sorted({name for name in names if names.count(name) > 1})
@@ -490,13 +517,16 @@ def trigger_id_of(job_id: str, purpose: str) -> str:
 
 
 _STARTUP = re.compile(
-    r"^\s*'(?:scan\.startup\.[^']*|hostname|port|sink\.transactional-id-prefix)'\s*=.*$",
+    r"^\s*'(?:scan\.startup\.[^']*|hostname|port|sink\.transactional-id-prefix)'\s*=.*$"
+    # The same of a connector's configuration.
+    r"|^(?:cdc\.start|database\.hostname|database\.port|snapshot\.mode"
+    r"|schema\.history\.internal\.file\.filename)=.*$",
     re.MULTILINE,
 )
 
 
 def plan_of(sql: str) -> str:
-    """Return rendered SQL without what changes from launch to launch: the server and the start."""
+    """Return rendered SQL or settings without what changes by launch: server and start."""
     return " ".join(_STARTUP.sub("", sql).split())
 
 

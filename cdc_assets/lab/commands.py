@@ -1,4 +1,4 @@
-"""The command group `lab`: up, status, switchover, down."""
+"""The command group `lab`: up, connect, status, switchover, down."""
 
 from __future__ import annotations
 
@@ -115,6 +115,18 @@ def switchover(timeout_seconds: int, home: str | None) -> None:
         raise LabError("this lab has no RDS API", hint="Start it again with 'cdc-assets lab up'")
     outcome = call_switchover(url, timeout_seconds=timeout_seconds, tell=click.echo)
     click.echo(outcome)
+
+
+@lab.command()
+@_HOME
+def connect(home: str | None) -> None:
+    """Start a Kafka Connect worker with Debezium beside the lab's broker."""
+    from cdc_assets.lab import connect_server  # noqa: PLC0415 - keeps `--help` quick
+
+    folder = resolve_home(home)
+    worker = connect_server.start(folder)
+    click.echo(f"connect_rest_url: http://{worker.host}:{worker.port}")
+    click.echo(f"connect_history_directory: {connect_server.history_folder(folder)}")
 
 
 @lab.command()

@@ -136,6 +136,21 @@ class MySqlSource:
             raise SourceError(f"{server}: the server writes no binlog", hint="Switch log_bin on")
         return found
 
+    def gtid_position(self, server: Server, place: Coordinates) -> str:
+        """Return MariaDB's GTID position of a place in its binlog; empty on MySQL.
+
+        Raises:
+            SourceError: The server does not know the place.
+        """
+        with open_session(self._login, server) as session:
+            if session.dialect.flavor != "mariadb":
+                return ""
+            asked = Statement("SELECT BINLOG_GTID_POS(%s, %s)", (place.file, place.pos))
+            found = session.rows(asked)[0][0]
+        if found is None:
+            raise SourceError(f"{server}: no GTID position is known of {place}")
+        return text_of(found)
+
     def shapes(self, server: Server, tables: Sequence[TableRef]) -> tuple[TableShape, ...]:
         """Return the tables as the server describes them.
 

@@ -172,6 +172,7 @@ def _asked(session: Session, facts: ServerFacts, spec: StreamSpec) -> ServerFact
         retention_hours=_retention(session, variables, is_rds=is_rds),
         replicas=None if replicas is None else tuple(int(text_of(row[0])) for row in replicas),
         offset_seconds=_offset(session),
+        grants=_grants(session) if spec.engine == "debezium" else "",
         shapes=shapes,
         cascades=tuple(each for shape in readable for each in _cascades(session, shape)),
         # Last: the connection is spent by it.
@@ -206,8 +207,12 @@ def _may_dump(session: Session, file: str) -> bool:
 
 def _has_replication(session: Session) -> bool:
     """Say from the grants what cannot be tried: without a file name nothing can be read."""
-    grants = " ".join(text_of(row[0]).upper() for row in session.rows("SHOW GRANTS"))
+    grants = _grants(session)
     return "REPLICATION SLAVE" in grants or "ALL PRIVILEGES ON *.*" in grants
+
+
+def _grants(session: Session) -> str:
+    return " ".join(text_of(row[0]).upper() for row in session.rows("SHOW GRANTS"))
 
 
 def _offset(session: Session) -> int:

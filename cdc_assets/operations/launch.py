@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from cdc_assets.core.observation import JobView
 from cdc_assets.core.position import Coordinates, Position
-from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.readers import connections_of
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import SourceIdentity, same_server
 from cdc_assets.core.stream import IncarnationKind, job_id_of
@@ -233,7 +233,7 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
 
 def _planned(rt: StreamRuntime, server: Server) -> int:
     """Return how many binlog connections the job opens when its snapshot is over."""
-    return len(plan_readers(rt.spec, rt.source.shapes(server, rt.spec.tables)))
+    return connections_of(rt.spec, rt.source.shapes(server, rt.spec.tables))
 
 
 def outlive_orphans(rt: StreamRuntime) -> None:

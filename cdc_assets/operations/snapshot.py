@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.position import Position
-from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.readers import connections_of
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked, SavepointFailed
 from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
@@ -126,7 +126,7 @@ def _finish(
             f"stream {rt.name!r}: the snapshot job is {view.state}: {view.failure or 'no cause'}",
             hint="Mend the cause, then materialize the snapshot with 'again'",
         )
-    progress = _follow(rt, row, report, rows=estimate, readers=len(plan_readers(rt.spec, shapes)))
+    progress = _follow(rt, row, report, rows=estimate, readers=connections_of(rt.spec, shapes))
     verdicts = reconcile(rt, row)
     stopped = rt.engine.stop(row.job_id, purpose="snapshot", budget_seconds=rt.budgets.stop_seconds)
     positions = record_state(rt, row, stopped, savepoint=True)

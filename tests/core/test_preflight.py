@@ -367,3 +367,29 @@ def test_a_text_key_under_a_query_is_said_aloud(rows: int, severity: str) -> Non
 def test_a_fault_is_one_line() -> None:
     text = only(with_variables(binlog_format="MIXED")).text
     assert text == "source.binlog_format: found MIXED, wanted ROW"
+
+
+def with_connector(**changes: object) -> PreflightFacts:
+    """Return the facts of a stream that Debezium's connector runs."""
+    spec = replace(SPEC, target_kind="kafka", engine="debezium")
+    return replace(GOOD, spec=spec, target=None, source=replace(SERVER, **changes))
+
+
+def test_a_connector_reads_what_flink_does_not() -> None:
+    odd = Column("t", "time", "time(6)")
+    shape = replace(ORDERS, columns=(ID, odd, Column("g", "geometry", "geometry")))
+    newer = {"version": "9.7.0", "is_readable": False, "shapes": {"shop.orders": shape}}
+    assert judge(with_connector(**newer)) == ()
+    flink = replace(with_server(**newer), spec=replace(SPEC, target_kind="kafka"), target=None)
+    assert {fault.field for fault in judge(flink)} == {
+        "source.version", "shop.orders.t", "shop.orders.g",
+    }  # fmt: skip
+
+
+def test_a_connector_needs_the_right_to_lock() -> None:
+    granted = "GRANT SELECT, RELOAD, REPLICATION SLAVE ON *.* TO `CDC`@`%`"
+    fault = only(with_connector(grants=granted))
+    assert fault.fix == "GRANT LOCK TABLES ON *.* TO 'cdc'@'%';"
+    assert judge(with_connector(grants=f"{granted} GRANT LOCK TABLES ON *.* TO `CDC`@`%`")) == ()
+    assert judge(with_connector(grants="GRANT ALL PRIVILEGES ON *.* TO `CDC`@`%`")) == ()
+    assert judge(with_server(grants=granted)) == ()

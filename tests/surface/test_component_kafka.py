@@ -159,3 +159,38 @@ def test_yaml_says_whether_the_latest_values_are_enough() -> None:
     assert [table.target_name for table in wiring.spec.tables] == ["shop.orders", "customers"]
     wiring = (load().resources or {})["cdc_shop"]
     assert not wiring.spec.latest_values_only
+
+
+CONNECT = {
+    **dict.fromkeys(
+        ("flink_rest_url", "flink_sql_gateway_url", "flink_checkpoint_directory",
+         "flink_savepoint_directory"),
+        "",
+    ),
+    "connect_rest_url": "http://connect.example:8083",
+    "connect_history_directory": "/var/lib/cdc",
+}  # fmt: skip
+
+
+def test_a_connect_worker_takes_the_place_of_flink() -> None:
+    defs = load(**CONNECT)
+    spec = next(each for each in defs.resolve_all_asset_specs()
+                if each.key == dg.AssetKey(["shop", "stream"]))  # fmt: skip
+    assert "debezium" in spec.kinds
+    assert "connector" in (spec.description or "")
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"connect_rest_url": "http://connect.example:8083"}, "leave flink_"),
+        ({**CONNECT, "connect_history_directory": ""}, "connect_history_directory is needed"),
+        ({**CONNECT, "connect_rest_url": "", "connect_history_directory": ""},
+         "flink_checkpoint_directory, flink_savepoint_directory is needed"),
+        ({**CONNECT, "parallelism": 2}, "shop.parallelism: Debezium's connector"),
+        ({**CONNECT, "queries": {"q": "SELECT 1"}, "query_columns": {"q": {"n": "INT"}},
+          "query_keys": {"q": ["n"]}}, "shop.queries: Debezium's connector"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_refused(attributes: dict[str, Any], said: str) -> None:
+    assert said in refusal(**attributes)

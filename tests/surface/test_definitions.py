@@ -13,12 +13,20 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from cdc_assets import (
+    FlinkResource,
+    KafkaConnectResource,
+    KafkaTargetResource,
+    LedgerResource,
+    MySqlResource,
+)
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
-from cdc_assets.definitions_builder import Surface, definitions_of
+from cdc_assets.debezium.engine import DebeziumEngine
+from cdc_assets.definitions_builder import Surface, build_cdc_definitions, definitions_of
 from cdc_assets.definitions_file import streams_of
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
-from cdc_assets.wiring import StreamConnection
+from cdc_assets.wiring import StreamConnection, StreamWiring
 
 ROOT = Path(__file__).parents[2]
 LOAD = """
@@ -191,3 +199,39 @@ def test_a_query_is_shown_on_its_target_table() -> None:
     (sums,) = [each for each in StreamGraph.build(spec).targets if each.name == "sums"]
     assert "SELECT SUM" in sums.spec.metadata["cdc/query"].value
     assert sums.table is None
+
+
+def built(**engines: object) -> dg.Definitions:
+    """Return the definitions of one stream into Kafka."""
+    return build_cdc_definitions(
+        streams=StreamSpec("shop", (TableRef("shop", "orders"),), ServerIdRange(1, 1), ""),
+        source=MySqlResource(host="db", username="cdc", password="x"),
+        target=KafkaTargetResource(bootstrap_servers="kafka:9092"),
+        ledger=LedgerResource(url="sqlite:///ledger.db"),
+        **engines,
+    )
+
+
+def test_either_flink_or_a_connect_worker_runs_a_stream() -> None:
+    worker = KafkaConnectResource(rest_url="http://connect:8083", history_directory="/var/lib/cdc")
+    flink = FlinkResource(
+        rest_url="http://f", sql_gateway_url="http://g", checkpoint_directory="file:///c",
+        savepoint_directory="file:///s",
+    )  # fmt: skip
+    specs = {spec.key: spec for spec in built(connect=worker).resolve_all_asset_specs()}
+    assert specs[dg.AssetKey(["shop", "stream"])].kinds == {"debezium"}
+    for engines in ({}, {"connect": worker, "flink": flink}):
+        with pytest.raises(ConfigurationError, match="flink: give one of flink and connect"):
+            built(**engines)
+    connection = StreamWiring(
+        spec=StreamSpec("shop", (TableRef("shop", "orders"),), ServerIdRange(1, 1), "",
+                        target_kind="kafka"),
+        source=MySqlResource(host="127.0.0.1", port=1, username="cdc", password="x"),
+        target=KafkaTargetResource(bootstrap_servers="127.0.0.1:1"),
+        flink=None,
+        worker=worker,
+        ledger=LedgerResource(url="sqlite:///ledger.db"),
+    ).connect()  # fmt: skip
+    assert connection.runtime.spec.engine == "debezium"
+    assert isinstance(connection.runtime.engine, DebeziumEngine)
+    assert connection.job_url("a" * 32) is None

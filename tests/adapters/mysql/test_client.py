@@ -284,3 +284,15 @@ def test_a_pattern_that_matches_nothing_is_named(server: ScriptedServer) -> None
     with pytest.raises(ConfigurationError, match=r"no such table.*user_db_"):
         source().shapes(ENDPOINT, [SHARDS])
     assert source().count(ENDPOINT, SHARDS, timeout_seconds=1) == 0
+
+
+def test_the_gtid_of_a_place_is_mariadbs(server: ScriptedServer) -> None:
+    place = Coordinates("mysql-bin.000007", 400)
+    source = MySqlSource(Server("db", 3306), "cdc", "pw")
+    assert source.gtid_position(Server("db", 3306), place) == ""
+    server.answers |= {"SELECT VERSION()": [("11.4.5-MariaDB",)]}
+    server.answers |= {"SELECT BINLOG_GTID_POS": [("0-102-7",)]}
+    assert source.gtid_position(Server("db", 3306), place) == "0-102-7"
+    server.answers |= {"SELECT BINLOG_GTID_POS": [(None,)]}
+    with pytest.raises(SourceError, match=r"no GTID position is known of mysql-bin\.000007:400"):
+        source.gtid_position(Server("db", 3306), place)

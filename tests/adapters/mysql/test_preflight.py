@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -177,3 +178,11 @@ def test_the_captured_tables_are_described() -> None:
     assert facts().shapes["shop.orders"] == TableShape(
         "shop", "orders", (Column("id", "int", "int(11)", nullable=False), column), ("id",), 12
     )
+
+
+def test_the_grants_are_asked_for_a_connector_only(server: ScriptedServer) -> None:
+    server.answers["SHOW GRANTS"] = [("GRANT Reload ON *.* TO `cdc`@`%`",)]
+    assert facts().grants == ""
+    spec = replace(SPEC, target_kind="kafka", engine="debezium")
+    found = gather(MySqlSource(Server("db", 3306), "cdc", "pw"), spec, None).source
+    assert found.grants == "GRANT RELOAD ON *.* TO `CDC`@`%`"

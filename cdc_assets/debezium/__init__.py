@@ -1,0 +1,1 @@
+"""Adapter: Debezium's MySQL and MariaDB connectors on a Kafka Connect worker."""
