@@ -183,6 +183,15 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     def target(self) -> TargetResource:
         """Return where rows land."""
 
+    def flink(self) -> FlinkResource:
+        """Return which cluster runs the job."""
+        return FlinkResource(
+            rest_url=text_or_variable(self.flink_rest_url),
+            sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
+            checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
+            savepoint_directory=text_or_variable(self.flink_savepoint_directory),
+        )
+
     @property
     @abstractmethod
     def target_database_name(self) -> str:
@@ -231,12 +240,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
                 password=text_or_variable(self.source_password),
             ),
             target=self.target(),
-            flink=FlinkResource(
-                rest_url=text_or_variable(self.flink_rest_url),
-                sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
-                checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
-                savepoint_directory=text_or_variable(self.flink_savepoint_directory),
-            ),
+            flink=self.flink(),
             ledger=LedgerResource(url=text_or_variable(self.ledger_url)),
             rds=RdsResource(
                 instance=text_or_variable(self.rds_instance),

@@ -14,7 +14,7 @@ from cdc_assets.checks import build_health_check, build_reconciliation_checks
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec, check_ranges_apart
 from cdc_assets.errors import ConfigurationError
-from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
 from cdc_assets.jobs import build_recovery_job
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
@@ -95,7 +95,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         source: The source's endpoint; by stream name where each stream has an account of
             its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
-        flink: Which cluster runs the jobs.
+        flink: Which cluster runs the jobs; a `PyFlinkResource` where a script says what the job
+            of one stream does.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
         policy: What automation may do.
@@ -143,10 +144,18 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         ['health_shop']
     """
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
+    if isinstance(flink, PyFlinkResource) and len(specs) != 1:
+        raise ConfigurationError(
+            "a script is the job of one stream", field="streams", value=[s.name for s in specs]
+        )
     sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
-            spec=replace(spec, target_kind=target.kind),
+            spec=replace(
+                spec,
+                target_kind=target.kind,
+                is_scripted=isinstance(flink, PyFlinkResource),
+            ),
             source=own,
             target=target,
             flink=flink,

@@ -13,10 +13,14 @@ from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
-from cdc_assets.errors import ConfigurationError, EventFeedError
+from cdc_assets.errors import ConfigurationError, EngineError, EventFeedError
+from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine
+from cdc_assets.flink.python_environment import script_faults
 from cdc_assets.flink.render import StreamRenderer
-from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+from cdc_assets.flink.script_engine import Script, ScriptEngine
+from cdc_assets.flink.script_order import ScriptRenderer
 from cdc_assets.flink.sink_iceberg import IcebergSink
 from cdc_assets.flink.sink_kafka import KafkaSink
 from cdc_assets.flink.sink_postgres import PostgresSink
@@ -29,7 +33,8 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import JudgedTarget, Server
+from cdc_assets.pipes import run_with_pipes
+from cdc_assets.ports import Clock, JudgedTarget, Server, StreamEngine
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.mysql import MySqlTarget
@@ -150,15 +155,7 @@ class StreamWiring:
         clock = SystemClock()
         ledger = _patient(resolved(self.ledger), patience_seconds).get_client()
         reader, writer = source.get_client(), target.get_client()
-        engine = FlinkEngine(
-            client=flink.get_client(),
-            gateway=flink.get_gateway(secrets=(source.password, *target.secret_values())),
-            folders=flink.get_folders(),
-            source=reader,
-            target=writer,
-            render=StreamRenderer(_readers(source), sink_of(target)),
-            clock=clock,
-        )
+        engine = _engine(source, target, flink, reader, writer, clock=clock)
         # The database's real name follows the environment; the asset keys do not.
         spec = replace(self.spec, target_database=target.namespace)
         feed = None
@@ -176,7 +173,10 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone)
+        script = flink.get_script() if isinstance(flink, PyFlinkResource) else None
+        checks = _Preflight(
+            spec, reader, writer, feed, source.time_zone, flink.get_client(), script
+        )
         return StreamConnection(runtime, checks, flink.rest_url)
 
 
@@ -189,6 +189,8 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
+    flink: FlinkClient
+    script: Script | None = None
 
     def __call__(self) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
@@ -209,7 +211,15 @@ class _Preflight:
         found = [*judge(facts), *silent]
         if not isinstance(target, MySqlTarget):
             found.extend(target.faults(self.spec, facts.source.shapes))
+        if self.script is not None:
+            found.extend(script_faults(self.script, self._flink_version()))
         return found
+
+    def _flink_version(self) -> str:
+        try:
+            return self.flink.overview().version
+        except EngineError:
+            return ""  # the launch says so
 
     def _green(self) -> tuple[Server | None, str | None]:
         """Return green's own endpoint and the state of its parameter group, if there is one."""
@@ -219,6 +229,48 @@ class _Preflight:
         found = self.feed.instance(deployment.green_name)
         group = self.feed.parameter_group_status(deployment.green_name)
         return (found[0] if found is not None else None), group
+
+
+def _engine(
+    source: MySqlResource,
+    target: TargetResource,
+    flink: FlinkResource,
+    reader: MySqlSource,
+    writer: MySqlTarget | JudgedTarget,
+    *,
+    clock: Clock,
+) -> StreamEngine:
+    """Return what starts the stream's jobs: the SQL gateway, or the user's script."""
+    secrets = (source.password, *target.secret_values())
+    folders = flink.get_folders()
+    if isinstance(flink, PyFlinkResource):
+        return ScriptEngine(
+            client=flink.get_client(),
+            folders=folders,
+            source=reader,
+            target=writer,
+            script=flink.get_script(run_with_pipes),
+            render=ScriptRenderer(
+                _readers(source),
+                sink_of(target),
+                flink.rest_url,
+                folders.checkpoints,
+                jars=flink.jar_urls,
+                python_worker=flink.python_worker,
+                settings=flink.settings,
+            ),
+            secrets=secrets,
+            clock=clock,
+        )
+    return FlinkEngine(
+        client=flink.get_client(),
+        gateway=flink.get_gateway(secrets=secrets),
+        folders=folders,
+        source=reader,
+        target=writer,
+        render=StreamRenderer(_readers(source), sink_of(target)),
+        clock=clock,
+    )
 
 
 def _patient(resource: R, seconds: float | None) -> R:

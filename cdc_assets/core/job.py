@@ -57,6 +57,21 @@ class ClusterFacts:
 
 
 @dataclass(frozen=True)
+class JobSettings:
+    """What a running job was really submitted with.
+
+    Args:
+        checkpoint_seconds: Between two checkpoints, None for a job without checkpoints.
+        externalized: Whether its checkpoints are kept when it ends.
+        restart_strategy: In Flink's words.
+    """
+
+    checkpoint_seconds: float | None
+    externalized: bool
+    restart_strategy: str
+
+
+@dataclass(frozen=True)
 class JobSummary:
     """One line of Flink's job list.
 

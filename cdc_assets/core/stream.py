@@ -162,7 +162,8 @@ class QuerySpec:
 
     Attributes:
         target_name: Target table; its columns must be the query's columns.
-        sql: A Flink SQL SELECT. Captured tables are named by their table name.
+        sql: A Flink SQL SELECT. Captured tables are named by their table name. Empty in a
+            stream whose SQL is a script's: then only the script knows the query.
         columns: Name and Flink type of each column of the query, in its order; only for a
             target that has no columns of its own to look at, such as a topic.
         key: Names of the columns that make the key, with `columns`.
@@ -274,6 +275,8 @@ class StreamSpec:
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
         flush_interval_seconds: How long the JDBC writer may hold rows back.
+        is_scripted: Whether a script of the user says what the job does; then nothing is known
+            of its state, and each captured table has a reader of its own.
     """
 
     name: str
@@ -288,6 +291,7 @@ class StreamSpec:
     source_only: tuple[str, ...] = ()
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0
+    is_scripted: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
@@ -356,7 +360,7 @@ class StreamSpec:
     @property
     def stateful(self) -> bool:
         """Return whether Flink state beyond the position matters."""
-        return bool(self.queries)
+        return self.is_scripted or bool(self.queries)
 
     @property
     def resume_form(self) -> ResumeForm:
@@ -381,7 +385,7 @@ class StreamSpec:
         them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
         could drop a row of a query, too.
         """
-        if self.target_kind == "kafka" and self.queries:
+        if self.is_scripted or (self.target_kind == "kafka" and self.queries):
             return False
         if self.readers != "auto":
             return self.readers == "shared"

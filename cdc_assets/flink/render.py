@@ -119,7 +119,7 @@ def render_stream(
         raise ConfigurationError("nothing is written to the target", field=f"{spec.name}.tables")
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
-    config = {**_config(spec), **(_DROP_OTHERS if marked else {})}
+    config = {**job_settings(spec), **(_DROP_OTHERS if marked else {})}
     secrets = (("password", source.password), *sink.secrets)
     text = _for_people(ddl, statement, config, secrets)
     return RenderedStream(tuple(ddl), statement, config, text)
@@ -147,7 +147,8 @@ def _sink_column(sink: Sink, shape: TableShape, way: Carried) -> str:
     return sink.checked_column(column.name, field=shape.label)
 
 
-def _options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+def sink_options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+    """Return the options of a target table's DDL in one launch."""
     options = sink.options(launch.spec, name)
     found = _JOB.findall(launch.restore_path or "")
     owner = found[-1] if found else launch.job_id
@@ -170,7 +171,7 @@ def _copy_sink(
     )
     sink_key = [name for name, way in pairs if way.column.name in key]
     ordered = sorted(sink_key, key=lambda name: [k.lower() for k in key].index(name.lower()))
-    options = _options(launch, shape.name, sink)
+    options = sink_options(launch, shape.name, sink)
     return create_table(f"{_SINK_PREFIX}{shape.name}", columns, ordered, options)
 
 
@@ -193,7 +194,7 @@ def _query_sink(launch: Launch, shape: TableShape, query: QuerySpec, sink: Sink)
     else:
         key, columns = query.key, list(query.columns)
     checked = [(sink.checked_column(name, field=shape.label), kind) for name, kind in columns]
-    options = _options(launch, shape.name, sink)
+    options = sink_options(launch, shape.name, sink)
     return create_table(f"{_SINK_PREFIX}{shape.name}", checked, key, options)
 
 
@@ -205,7 +206,8 @@ def _query_insert(shape: TableShape, sql: str) -> str:
     return f"INSERT INTO {sink}\n{text}"
 
 
-def _config(spec: StreamSpec) -> Mapping[str, str]:
+def job_settings(spec: StreamSpec) -> Mapping[str, str]:
+    """Return the settings that every job of a stream runs with."""
     return {
         "execution.runtime-mode": "streaming",
         "parallelism.default": str(spec.parallelism),
@@ -221,7 +223,7 @@ def _config(spec: StreamSpec) -> Mapping[str, str]:
         # Where all rows of a key come from one reader in order, a materializer only costs a
         # copy of the table in state. A query decides its keys by itself: there the planner
         # knows best.
-        "table.exec.sink.upsert-materialize": "AUTO" if spec.queries else "NONE",
+        "table.exec.sink.upsert-materialize": "AUTO" if spec.stateful else "NONE",
     }
 
 
