@@ -6,8 +6,9 @@ environment with every password in it, and gives the process no standard input.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import TypeAlias
@@ -51,11 +52,17 @@ def run_with_pipes(command: ScriptCommand, *, budget_seconds: float) -> ScriptEn
     context = _context.get()
     if context is None:
         return run_script(command, budget_seconds=budget_seconds)
-    with dg.open_pipes_session(
-        context=context,
-        context_injector=dg.PipesEnvContextInjector(),
-        message_reader=dg.PipesTempFileMessageReader(),
-    ) as session:
+    with ExitStack() as stack:
+        with warnings.catch_warnings():
+            # Pipes uses parts of Dagster that Dagster calls deprecated or in preview.
+            warnings.simplefilter("ignore")
+            session = stack.enter_context(
+                dg.open_pipes_session(
+                    context=context,
+                    context_injector=dg.PipesEnvContextInjector(),
+                    message_reader=dg.PipesTempFileMessageReader(),
+                )
+            )
         variables = {**command.environment, **session.get_bootstrap_env_vars()}
         end = run_script(replace(command, environment=variables), budget_seconds=budget_seconds)
     for said in session.get_custom_messages():

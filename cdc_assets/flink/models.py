@@ -137,6 +137,10 @@ class Payload:
             if (count := child.integer(name))
         )
 
+    def texts(self) -> dict[str, str]:
+        """Return the fields that are texts."""
+        return {key: value for key, value in self._value.items() if isinstance(value, str)}
+
     def unknown(self, key: str, value: str) -> EngineUnreachable:
         """Return the error for a word that Flink is not known to use there."""
         return EngineUnreachable(
@@ -204,12 +208,13 @@ def job_settings(checkpointing: Payload | None, config: Payload) -> JobSettings:
     interval = _NEVER if checkpointing is None else checkpointing.integer("interval")
     kept = None if checkpointing is None else checkpointing.optional("externalization")
     execution = config.optional("execution-config")
+    given = None if execution is None else execution.optional("user-config")
     return JobSettings(
         checkpoint_seconds=None if interval >= _NEVER else interval / 1000,
         externalized=kept is not None
         and kept.flag("enabled", default=False)
         and not kept.flag("delete_on_cancellation", default=False),
-        restart_strategy="" if execution is None else execution.text("restart-strategy", ""),
+        parameters={} if given is None else given.texts(),
     )
 
 

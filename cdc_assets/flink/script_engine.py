@@ -8,7 +8,7 @@ that it was given. A job that cannot be recovered is cancelled and refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,13 +25,12 @@ from cdc_assets.errors import (
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkControl, StateFolders
 from cdc_assets.flink.http import redacted, shortened
-from cdc_assets.flink.script_order import ScriptOrder, ScriptRenderer
+from cdc_assets.flink.script_order import MARK, ScriptOrder, ScriptRenderer
 from cdc_assets.flink.script_process import ScriptCommand, ScriptEnd, ScriptRunner, run_script
 from cdc_assets.ports import Clock, Launch, Source, Target
 
 _CANCEL_SECONDS = 60.0
 _DUPLICATE = re.compile(r"DuplicateJobSubmissionException|Job has already been submitted")
-_NO_RESTART = re.compile(r"none|no ?restart|deactivated|disabled", re.IGNORECASE)
 _MOST_SCRIPT = 1024 * 1024
 # Py4J's line before a Java stack trace.
 _JAVA = "An error occurred while calling "
@@ -197,13 +196,13 @@ class ScriptEngine(FlinkControl):
         found = self._client.settings_of(job_id)
         if isinstance(found, JobGone):
             return
-        lacks = [text for is_bad, text in _FAULTS if is_bad(found)]
+        lacks = _lacks(found, job_id)
         if not lacks or self._client.status(job_id) in TERMINAL_STATUSES:
             return
         self.cancel(job_id, budget_seconds=_CANCEL_SECONDS)
         raise EngineRejected(
             f"job {job_id} of {self._script.path.name} was cancelled: {'; '.join(lacks)}",
-            hint="The script must leave the settings of stream_environment() as they are",
+            hint="The script must use stream_environment() and leave its settings as they are",
         )
 
 
@@ -213,17 +212,14 @@ def _last_line(text: str) -> str:
     return re.sub(r"^(?:[a-z_]\w*\.)+(?=[A-Z])", "", lines[-1]) if lines else ""
 
 
-_FAULTS: Sequence[tuple[Callable[[JobSettings], bool], str]] = (
-    (
-        lambda found: found.checkpoint_seconds is None,
-        "it takes no checkpoints, and the cluster's interval does not reach a PyFlink job",
-    ),
-    (
-        lambda found: found.checkpoint_seconds is not None and not found.externalized,
-        "its checkpoints are deleted when it ends",
-    ),
-    (
-        lambda found: not _NO_RESTART.search(found.restart_strategy),
-        "Flink would restart it by itself, at whatever server is behind the endpoint by then",
-    ),
-)
+def _lacks(found: JobSettings, job_id: str) -> Sequence[str]:
+    """Return what a job lacks that a stream's job must have."""
+    lacks: list[str] = []
+    if found.checkpoint_seconds is None:
+        lacks.append("it takes no checkpoints, and the cluster's interval does not reach it")
+    elif not found.externalized:
+        lacks.append("its checkpoints are deleted when it ends")
+    if found.parameters.get(MARK) != job_id:
+        # Flink would restart it by itself, at whatever server is behind the endpoint by then.
+        lacks.append("it was not submitted with the settings of stream_environment()")
+    return lacks

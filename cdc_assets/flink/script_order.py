@@ -29,6 +29,7 @@ from cdc_assets.flink.sinks import Sink
 from cdc_assets.flink.source_sql import SourceAccess, reader_options
 from cdc_assets.ports import Launch
 
+MARK = "cdc.launch"
 _FORMAT = 1
 _REDACTED = "***"
 _PORTS = {"http": 80, "https": 443}
@@ -148,6 +149,8 @@ class ScriptRenderer:
             "rest.port": str(port),
             # Otherwise a submission is sent again when nobody waits for it any more.
             "rest.retry.max-attempts": "0",
+            # Shown by Flink's REST API: a job without it was not submitted with these settings.
+            "pipeline.global-job-parameters": f"{MARK}:{launch.job_id}",
             JOB_ID_OPTION: launch.job_id,
             JOB_NAME_OPTION: launch.name,
         }
@@ -162,7 +165,15 @@ class ScriptRenderer:
         return {**self.settings, **forced}
 
 
-_OF_ONE_LAUNCH = frozenset({JOB_ID_OPTION, JOB_NAME_OPTION, RESTORE_PATH_OPTION, CLAIM_MODE_OPTION})
+_OF_ONE_LAUNCH = frozenset(
+    {
+        JOB_ID_OPTION,
+        JOB_NAME_OPTION,
+        RESTORE_PATH_OPTION,
+        CLAIM_MODE_OPTION,
+        "pipeline.global-job-parameters",
+    }
+)
 
 
 def _state_url(path: str) -> str:

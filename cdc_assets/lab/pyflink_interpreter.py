@@ -42,5 +42,6 @@ def script_environment(cache: Cache) -> dict[str, str]:
     flink = next(each for each in load_packages() if each.name == f"flink-{FLINK_VERSION}")
     return {
         "JAVA_HOME": str(find_java().parents[1]),
-        "FLINK_HOME": str(cache.folder(flink)),
+        "FLINK_LIB_DIR": str(cache.folder(flink) / "lib"),
+        "FLINK_OPT_DIR": str(cache.folder(flink) / "opt"),
     }

@@ -30,6 +30,7 @@ __all__ = ["Refused", "source_options", "stream_environment", "target_options"]
 _FORMAT = 1
 _VARIABLE = "CDC_ASSETS_ORDER"
 _PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
+_JARS = "pipeline.jars"  # may get more of them
 _STARTUP = "scan.startup."
 _SOURCE = "mysql-cdc"
 _kept: dict[str, Any] = {}
@@ -60,7 +61,7 @@ def stream_environment() -> Any:  # noqa: ANN401 - PyFlink is not there where ty
         configuration.set_string(key, value)
     chosen = table.EnvironmentSettings.new_instance().in_streaming_mode()
     made = table.TableEnvironment.create(chosen.with_configuration(configuration).build())
-    _guard(made, order)
+    _guard(made, order, settings)
     _kept["environment"] = made
     _tell(order, seconds=time.monotonic() - started)
     return made
@@ -134,26 +135,39 @@ def _python_settings(order: Mapping[str, Any]) -> Mapping[str, str]:
     if not worker:
         return {}
     home = importlib.import_module("pyflink.find_flink_home")._find_flink_home()  # noqa: SLF001 - PyFlink's own way to its jars
-    found = sorted(Path(home, "opt").glob("flink-python-*.jar"))
+    folder = Path(os.environ.get("FLINK_OPT_DIR", f"{home}/opt"))
+    found = sorted(folder.glob("flink-python-*.jar"))
     if not found:
-        raise Refused(f"no flink-python jar in {home}/opt, so Python functions cannot run")
-    jars = [order["settings"].get("pipeline.jars", ""), found[0].as_uri()]
+        raise Refused(f"no flink-python jar in {folder}, so Python functions cannot run")
+    jars = [order["settings"].get(_JARS, ""), found[0].as_uri()]
     return {
-        "pipeline.jars": ";".join(jar for jar in jars if jar),
+        _JARS: ";".join(jar for jar in jars if jar),
         "python.executable": worker,
         "python.client.executable": sys.executable,
     }
 
 
-def _guard(environment: Any, order: Mapping[str, Any]) -> None:  # noqa: ANN401 - as above
-    """Look at the sources before each statement: PyFlink calls this method before it plans one."""
-    plan = environment._before_translation  # noqa: SLF001 - PyFlink has no public place for it
+def _guard(
+    environment: Any,  # noqa: ANN401 - as above
+    order: Mapping[str, Any],
+    settings: Mapping[str, str],
+) -> None:
+    """Look at settings and sources before each statement: PyFlink calls this method there."""
+    prepare = environment._before_execute  # noqa: SLF001 - PyFlink has no public place for it
 
     def guarded() -> None:
+        _refuse_other_settings(environment, settings)
         _refuse_other_sources(environment, order["sources"])
-        plan()
+        prepare()
 
-    environment._before_translation = guarded  # noqa: SLF001 - as above
+    environment._before_execute = guarded  # noqa: SLF001 - as above
+
+
+def _refuse_other_settings(environment: Any, settings: Mapping[str, str]) -> None:  # noqa: ANN401 - as above
+    config = environment.get_config()
+    for key, value in settings.items():
+        if key != _JARS and config.get(key, "") != value:
+            raise Refused(f"the launch sets {key} itself, leave it as it is")
 
 
 def _refuse_other_sources(
