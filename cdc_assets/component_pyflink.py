@@ -17,7 +17,7 @@ from cdc_assets.component import (
     text_or_variable,
 )
 from cdc_assets.component_postgres import MySqlToPostgresComponent
-from cdc_assets.core.stream import QuerySpec
+from cdc_assets.core.stream import QuerySpec, TableRef
 from cdc_assets.flink.resource import PyFlinkResource
 
 SCRIPT = "stream.py"
@@ -167,10 +167,8 @@ def _scaffold(
     )
     del attributes["flink_sql_gateway_url"]
     dg.scaffold_component(request, attributes)
-    first = params.tables.split(",")[0].strip()
-    text = _EXAMPLE.format(
-        stream=params.stream, source=first, target=first.partition(".")[2].partition(":")[0]
-    )
+    first = TableRef.parse(params.tables.split(",")[0].strip())
+    text = _EXAMPLE.format(stream=params.stream, source=first.label, target=first.target_name)
     (Path(request.target_path) / SCRIPT).write_text(text, encoding="utf-8")
 
 

@@ -110,7 +110,7 @@ class Cluster:
         *states: str,
         interval: int = 3000,
         kept: bool = True,
-        restart: str = "Restart deactivated.",
+        mark: str = JOB,
         others: Sequence[str] = (),
     ) -> None:
         """Answer as for a job in these states, one after the other."""
@@ -125,7 +125,7 @@ class Cluster:
             "GET", "/jobs/overview", self.reply({"jobs": []}), self.reply({"jobs": known})
         )
         self.server.on(
-            "GET", CONFIG, self.reply({"execution-config": {"restart-strategy": restart}})
+            "GET", CONFIG, self.reply({"execution-config": {"user-config": {"cdc.launch": mark}}})
         )
         kept_text = {"enabled": kept, "delete_on_cancellation": not kept}
         self.server.on(
@@ -169,7 +169,7 @@ def test_secrets_are_in_the_order_only(
     [
         ({"interval": 2**63 - 1}, "it takes no checkpoints"),
         ({"kept": False}, "its checkpoints are deleted when it ends"),
-        ({"restart": "Cluster level default restart strategy"}, "would restart it by itself"),
+        ({"mark": "cd" * 16}, "not submitted with the settings of stream_environment"),
     ],
 )
 def test_a_job_that_cannot_be_recovered_is_cancelled_and_refused(
@@ -200,43 +200,36 @@ def test_a_script_that_submits_under_another_id_is_refused_and_the_job_is_named(
 
 
 @pytest.mark.parametrize(
-    ("output", "kind", "said"),
+    ("output", "wanted"),
     [
-        ("Traceback\nNameError: name 'users' is not defined\n", EngineRejected, "NameError: name"),
-        ("cdc_stream.Refused: table 'a' does not", EngineRejected, "Refused: table 'a'"),
-        ("", EngineRejected, "it ended with code 1"),
+        ("Traceback\nNameError: name 'x' is not defined\n", EngineRejected("NameError: name 'x'")),
+        ("cdc_stream.Refused: table 'a' does not", EngineRejected("Refused: table 'a'")),
+        ("", EngineRejected("it ended with code 1")),
         (
             TRACE.format(cause="org.apache.flink.table.api.ValidationException: no 'x' table"),
-            EngineRejected,
-            "ValidationException: no 'x' table",
+            EngineRejected("ValidationException: no 'x' table"),
         ),
         (
             TRACE.format(cause="java.net.ConnectException: Connection refused"),
-            EngineUnreachable,
-            "Connection refused",
+            EngineUnreachable("Connection refused"),
         ),
         (
             TRACE.format(
                 cause="java.io.FileNotFoundException: Cannot find meta data file '_metadata' in "
                 "directory 'file:/c/chk-1'. Please try to load the checkpoint/savepoint directly"
             ),
-            CheckpointUnreadable,
-            "Cannot find meta data file",
+            CheckpointUnreadable("Cannot find meta data file"),
         ),
     ],
 )
 def test_the_end_of_a_failed_script_says_why(
-    engine: ScriptEngine,
-    cluster: Cluster,
-    runner: Runner,
-    output: str,
-    kind: type[CdcError],
-    said: str,
+    engine: ScriptEngine, cluster: Cluster, runner: Runner, output: str, wanted: CdcError
 ) -> None:
     cluster.shows("")
     runner.end = ScriptEnd(1, output)
-    with pytest.raises(kind, match=said):
+    with pytest.raises(type(wanted)) as caught:
         engine.launch(LAUNCH)
+    assert wanted.message.rpartition("_metadata: ")[2] in caught.value.message
 
 
 def test_no_error_repeats_a_secret(engine: ScriptEngine, cluster: Cluster, runner: Runner) -> None:

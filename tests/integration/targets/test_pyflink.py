@@ -1,5 +1,7 @@
 """A PyFlink script as a stream, on real servers: the seed's example, and what is refused."""
 
+# ruff: noqa: S608 - the names are this file's own
+
 from __future__ import annotations
 
 import time
@@ -17,6 +19,7 @@ from cdc_assets import (
     PostgresTargetResource,
     PyFlinkResource,
     QuerySpec,
+    RdsResource,
     ServerIdRange,
     StreamSpec,
     TableRef,
@@ -25,6 +28,7 @@ from cdc_assets import (
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.lab import postgres_server
 from cdc_assets.lab.cache import Cache
+from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.flink_cluster import FLINK_VERSION
 from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.packages import load_packages
@@ -85,6 +89,11 @@ class Place:
                 environment=script_environment(self.cache),
             ),
             ledger=LedgerResource(url=f"sqlite:///{self.stage.home}/pyflink-{spec.name}.db"),
+            rds=RdsResource(
+                instance=environment(state)["CDC_RDS_INSTANCE"],
+                region=environment(state)["AWS_REGION"],
+                endpoint_url=environment(state)["CDC_RDS_ENDPOINT_URL"],
+            ),
         )
 
     def jars(self) -> list[Path]:
@@ -116,6 +125,12 @@ class Place:
         return {
             key: (key, str(row[2]).rpartition("@")[2][::-1]) for key, row in self.wanted().items()
         }
+
+    def leaks(self) -> list[str]:
+        """Return the logs of the lab that hold a password of the script."""
+        words = [each.encode() for each in secrets(self)]
+        logs = [path for path in (self.stage.home / "logs").rglob("*") if path.is_file()]
+        return [str(path) for path in logs if any(word in path.read_bytes() for word in words)]
 
     def is_equal(self) -> bool:
         """Return whether both target tables hold what they should."""
@@ -221,6 +236,30 @@ def test_a_script_runs_as_a_stream_and_is_recovered(place: Place) -> None:
     runtime.engine.cancel(row.job_id, budget_seconds=60)
 
 
+def test_a_script_goes_over_a_switchover(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old blue is read to its end, and the script goes on at green's coordinates with its state."""
+    for name, value in environment(place.stage.state).items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    definitions = place.definitions(SCRIPT, spec("moved", 9720))
+    runtime = connection(definitions, "moved").runtime
+    result = place.run(definitions, "moved/snapshot", "moved/stream")
+    assert result.success, said(place, result)
+    change(place, 110)
+    place.stage.switch_over(place.stage.available_deployment())
+    change(place, 111)
+    job = definitions.resolve_job_def("recover_moved")
+    recovered = job.execute_in_process(instance=place.instance, raise_on_error=False)
+    assert recovered.success, said(place, recovered)
+    eventually(place.is_equal, "rows are lost in the switchover")
+    rows = runtime.ledger.incarnations("moved")
+    assert [row.kind for row in rows] == ["snapshot", "stream", "drain", "stream"]
+    assert "/transplant-" in rows[-1].restored_from
+    assert rows[-2].server != rows[-1].server
+    assert place.leaks() == []
+    runtime.engine.cancel(rows[-1].job_id, budget_seconds=60)
+
+
 def secrets(place: Place) -> list[str]:
     """Return the passwords that the script is given."""
     return [place.stage.state.accounts[role].password for role in ("cdc", "cdc_writer")]
@@ -240,10 +279,10 @@ t_env = TableEnvironment.create(
     EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(own).build()
 )
 """
-NO_RESTORE = "t_env.get_config().set('execution.checkpointing.interval', '0 s')"
+NO_INTERVAL = "t_env.get_config().set('execution.checkpointing.interval', '0 s')"
 REFUSED: Mapping[str, tuple[str, str]] = {
     "own_environment": (OWN_ENVIRONMENT, "was cancelled: it takes no checkpoints"),
-    "no_checkpoints": (NO_RESTORE, "the launch sets execution.checkpointing.interval itself"),
+    "no_checkpoints": (NO_INTERVAL, "the launch sets execution.checkpointing.interval itself"),
     "other_start": (OTHER_START, "table 'other' does not read as this launch must"),
 }
 
