@@ -313,7 +313,7 @@ def pyflink() -> None:
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--python", help="Interpreter that makes it; the first fitting one by default.")
 def make_interpreter(folder: Path, python: str | None) -> None:
-    """Make a virtual environment with PyFlink in FOLDER: 0.6 GB, checked against checksums."""
+    """Make a virtual environment with PyFlink in FOLDER: 0.7 GB, checked against checksums."""
     from cdc_assets.flink.python_environment import find_python, make_environment  # noqa: PLC0415 - as above
 
     made = make_environment(folder, find_python([python] if python else None))
