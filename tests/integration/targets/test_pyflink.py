@@ -14,6 +14,7 @@ import dagster as dg
 import pytest
 
 from cdc_assets import (
+    Budgets,
     LedgerResource,
     MySqlResource,
     PostgresTargetResource,
@@ -88,6 +89,7 @@ class Place:
                 jars=[str(jar) for jar in self.jars()],
                 environment=script_environment(self.cache),
             ),
+            budgets=Budgets(switchover_seconds=120.0, silence_seconds=60.0),
             ledger=LedgerResource(url=f"sqlite:///{self.stage.home}/pyflink-{spec.name}.db"),
             rds=RdsResource(
                 instance=environment(state)["CDC_RDS_INSTANCE"],
@@ -157,7 +159,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         with postgres_server.connect("127.0.0.1", state.service("postgres").port, app) as session:
             session.execute("CREATE TABLE users (id int PRIMARY KEY, name varchar(50), email text)")
             session.execute("CREATE TABLE domains (id int PRIMARY KEY, domain text)")
-        with dg.instance_for_test() as instance:
+        with dg.instance_for_test() as instance, pytest.MonkeyPatch.context() as patch:
+            for name, value in environment(state).items():
+                if name.startswith("AWS_"):
+                    patch.setenv(name, value)
             yield Place(stage, Cache(state.cache), instance)
     finally:
         down(home)
@@ -238,9 +243,6 @@ def test_a_script_runs_as_a_stream_and_is_recovered(place: Place) -> None:
 
 def test_a_script_goes_over_a_switchover(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Old blue is read to its end, and the script goes on at green's coordinates with its state."""
-    for name, value in environment(place.stage.state).items():
-        if name.startswith("AWS_"):
-            monkeypatch.setenv(name, value)
     definitions = place.definitions(SCRIPT, spec("moved", 9720))
     runtime = connection(definitions, "moved").runtime
     result = place.run(definitions, "moved/snapshot", "moved/stream")
