@@ -241,7 +241,7 @@ def test_a_script_runs_as_a_stream_and_is_recovered(place: Place) -> None:
     runtime.engine.cancel(row.job_id, budget_seconds=60)
 
 
-def test_a_script_goes_over_a_switchover(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_script_goes_over_a_switchover(place: Place) -> None:
     """Old blue is read to its end, and the script goes on at green's coordinates with its state."""
     definitions = place.definitions(SCRIPT, spec("moved", 9720))
     runtime = connection(definitions, "moved").runtime
