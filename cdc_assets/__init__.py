@@ -15,6 +15,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.component_iceberg import MySqlToIcebergComponent
     from cdc_assets.component_kafka import MySqlToKafkaComponent
     from cdc_assets.component_postgres import MySqlToPostgresComponent
+    from cdc_assets.component_pyflink import PyFlinkToMySqlComponent, PyFlinkToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.stream import (
@@ -28,7 +29,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.debezium.resource import KafkaConnectResource
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
-    from cdc_assets.flink.resource import FlinkResource
+    from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
     from cdc_assets.jobs import build_recovery_job
     from cdc_assets.ledger.resource import LedgerResource
     from cdc_assets.metadata import CdcMetadata
@@ -69,6 +70,9 @@ _HOMES = {
     "MySqlToStarRocksComponent": "component_starrocks",
     "Policy": "core.recovery",
     "PostgresTargetResource": "targets.resource",
+    "PyFlinkResource": "flink.resource",
+    "PyFlinkToMySqlComponent": "component_pyflink",
+    "PyFlinkToPostgresComponent": "component_pyflink",
     "QuerySpec": "core.stream",
     "RdsResource": "rds.resource",
     "ServerIdRange": "core.stream",
@@ -110,6 +114,9 @@ __all__ = [
     "MySqlToStarRocksComponent",
     "Policy",
     "PostgresTargetResource",
+    "PyFlinkResource",
+    "PyFlinkToMySqlComponent",
+    "PyFlinkToPostgresComponent",
     "QuerySpec",
     "RdsResource",
     "ServerIdRange",

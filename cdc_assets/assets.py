@@ -16,6 +16,7 @@ from cdc_assets.heartbeat import heartbeat
 from cdc_assets.metadata import WORK_TAG, CdcMetadata, positions_text, row_count
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.snapshot import Progress, SnapshotResult, snapshot
+from cdc_assets.pipes import in_run
 from cdc_assets.ports import ReconciliationRow
 from cdc_assets.reports import (
     columns_of,
@@ -172,7 +173,7 @@ def _working(context: dg.AssetExecutionContext, stream: str) -> Generator[None]:
     """Keep the sensors from recovering a stream that is being moved; turn errors into one line."""
     context.instance.add_run_tags(context.run.run_id, {WORK_TAG: stream})
     try:
-        with heartbeat(context.log):
+        with heartbeat(context.log), in_run(context):
             yield
     except CdcError as error:
         raise failure(error) from None

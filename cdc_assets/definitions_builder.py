@@ -19,7 +19,7 @@ from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import EngineKind, StreamSpec, check_ranges_apart
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
-from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
 from cdc_assets.jobs import build_recovery_job
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
@@ -105,7 +105,8 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         source: The source's endpoint; by stream name where each stream has an account of
             its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
-        flink: Which cluster runs the jobs.
+        flink: Which cluster runs the jobs; a `PyFlinkResource` where a script says what the job
+            of one stream does.
         connect: Which Kafka Connect worker runs Debezium's connectors, in Flink's place.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
@@ -160,10 +161,26 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
         raise ConfigurationError("give one of flink and connect", field="flink")
     engine: EngineKind = "flink" if connect is None else "debezium"
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
+    if isinstance(flink, PyFlinkResource) and len(specs) != 1:
+        raise ConfigurationError(
+            "a script is the job of one stream", field="streams", value=[s.name for s in specs]
+        )
+    if isinstance(flink, PyFlinkResource) and specs[0].transforms:
+        raise ConfigurationError(
+            "the script says what is done to rows",
+            field=f"{specs[0].name}.transforms",
+            value=[each.table for each in specs[0].transforms],
+            hint="Write them into the script",
+        )
     sources = [_source_of(spec, source) for spec in specs]
     wirings = [
         StreamWiring(
-            spec=replace(spec, target_kind=target.kind, engine=engine),
+            spec=replace(
+                spec,
+                target_kind=target.kind,
+                engine=engine,
+                is_scripted=isinstance(flink, PyFlinkResource),
+            ),
             source=own,
             target=target,
             flink=flink,

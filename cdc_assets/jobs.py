@@ -10,6 +10,7 @@ from cdc_assets.metadata import RECOVERY_TAG, STREAM_TAG, CdcMetadata, positions
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.recover import Outcome, open_recovery, recover
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.pipes import in_run
 from cdc_assets.ports import StepRow
 from cdc_assets.reports import columns_of, count_evaluation, count_event, failure, step_metadata
 from cdc_assets.translator import StreamGraph
@@ -30,7 +31,7 @@ def build_recovery_job(graph: StreamGraph) -> dg.JobDefinition:
     def compute(context: dg.OpExecutionContext) -> None:
         access: StreamAccess = getattr(context.resources, key)
         try:
-            with heartbeat(context.log):
+            with heartbeat(context.log), in_run(context):
                 connection = access.connect()
                 _tag(context, connection.runtime)
                 outcome = _recover(context, graph, connection)

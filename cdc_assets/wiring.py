@@ -2,51 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
-from cdc_assets.debezium.config import Access
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.debezium.resource import KafkaConnectResource
+from cdc_assets.engines import Sides, debezium_engine, flink_engine
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
-from cdc_assets.errors import ConfigurationError, EventFeedError
+from cdc_assets.errors import ConfigurationError, EngineError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
-from cdc_assets.flink.gateway import SqlGateway
-from cdc_assets.flink.lookup_sql import LookupTables
-from cdc_assets.flink.render import StreamRenderer
-from cdc_assets.flink.resource import FlinkResource
-from cdc_assets.flink.sink_iceberg import IcebergSink
-from cdc_assets.flink.sink_kafka import KafkaSink
-from cdc_assets.flink.sink_postgres import PostgresSink
-from cdc_assets.flink.sink_starrocks import StarRocksSink
-from cdc_assets.flink.sinks import MySqlSink, Sink
-from cdc_assets.flink.source_sql import SourceAccess
+from cdc_assets.flink.python_environment import script_faults
+from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+from cdc_assets.flink.script_engine import ScriptEngine
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
-from cdc_assets.ports import JudgedTarget, Launch, Ledger, Server, Target
+from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.mysql import MySqlTarget
-from cdc_assets.targets.resource import (
-    IcebergTargetResource,
-    KafkaTargetResource,
-    MySqlTargetResource,
-    PostgresTargetResource,
-    StarRocksTargetResource,
-    TargetResource,
-)
+from cdc_assets.targets.resource import TargetResource
 
 
 def resource_key(stream: str) -> str:
@@ -177,18 +162,18 @@ class StreamWiring:
             target_database=target.namespace,
             engine="flink" if self.worker is None else "debezium",
         )
-        sides = _Sides(source, target, reader, writer, ledger, lookup)
-        engine: FlinkEngine | DebeziumEngine
-        flink_url = ""
+        sides = Sides(source, target, reader, writer, ledger, lookup)
+        engine: FlinkEngine | ScriptEngine | DebeziumEngine
+        flink: FlinkResource | None = None
         if self.worker is not None:
             worker = _patient(resolved(self.worker), patience_seconds)
-            engine = _debezium(spec, worker, sides, clock)
+            engine = debezium_engine(spec, worker, sides, clock)
         elif self.flink is not None:
             flink = _patient(resolved(self.flink), patience_seconds)
-            gateway, flink_url = flink.get_gateway(secrets=sides.secrets), flink.rest_url
             if isinstance(writer, IcebergTarget):
+                gateway = flink.get_gateway(secrets=sides.secrets)
                 writer = writer.making_with(gateway.run_all)
-            engine = _flink(flink, gateway, replace(sides, writer=writer), clock)
+            engine = flink_engine(flink, replace(sides, writer=writer), clock)
         else:
             raise ConfigurationError("name a Flink cluster or a Connect worker", field="flink")
         feed = None
@@ -206,80 +191,8 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine)
-        return StreamConnection(runtime, checks, flink_url)
-
-
-@dataclass(frozen=True)
-class _Sides:
-    """Source, target and ledger, as settings and as clients."""
-
-    source: MySqlResource
-    target: TargetResource
-    reader: MySqlSource
-    writer: Target
-    ledger: Ledger
-    lookup: TargetResource | None
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Return what no message may repeat."""
-        more = self.lookup.secret_values() if self.lookup else ()
-        return (self.source.password, *self.target.secret_values(), *more)
-
-
-def _flink(
-    flink: FlinkResource, gateway: SqlGateway, sides: _Sides, clock: SystemClock
-) -> FlinkEngine:
-    return FlinkEngine(
-        client=flink.get_client(),
-        gateway=gateway,
-        folders=flink.get_folders(),
-        source=sides.reader,
-        target=sides.writer,
-        render=StreamRenderer(
-            _readers(sides.source), sink_of(sides.target), _lookups(sides.lookup)
-        ),
-        clock=clock,
-    )
-
-
-def _debezium(
-    spec: StreamSpec, worker: KafkaConnectResource, sides: _Sides, clock: SystemClock
-) -> DebeziumEngine:
-    source = sides.source
-    access = Access(
-        source.username,
-        worker.source_password_reference or source.password,
-        worker.history_directory,
-        topic_prefix=sides.target.namespace,
-        tls=source.tls,
-        connect_seconds=source.connect_timeout_seconds,
-    )
-    return DebeziumEngine(
-        client=worker.get_client(secrets=sides.secrets),
-        spec=spec,
-        source=sides.reader,
-        access=access,
-        clock=clock,
-        gtid_at=sides.reader.gtid_position,
-        remembered=_Remembered(sides.ledger, spec.name),
-    )
-
-
-@dataclass(frozen=True)
-class _Remembered:
-    """Finds the newest recorded state of a job id in the ledger."""
-
-    ledger: Ledger
-    stream: str
-
-    def __call__(self, job_id: str) -> str:
-        """Return its path, empty without one."""
-        rows = self.ledger.incarnations(self.stream)
-        number = next((row.number for row in rows if row.job_id == job_id), None)
-        positions = self.ledger.positions(self.stream, limit=1000)
-        return next((p.path for p in positions if p.incarnation == number and p.path), "")
+        checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine, flink)
+        return StreamConnection(runtime, checks, flink.rest_url if flink else "")
 
 
 @dataclass(frozen=True)
@@ -291,7 +204,8 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
-    engine: FlinkEngine | DebeziumEngine
+    engine: FlinkEngine | ScriptEngine | DebeziumEngine
+    flink: FlinkResource | None = None
 
     def __call__(self) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
@@ -314,7 +228,11 @@ class _Preflight:
             found.extend(target.faults(self.spec, facts.source.shapes))
         if isinstance(self.engine, DebeziumEngine):
             found.extend(self.engine.faults(facts.source.shapes))
-        elif not any(fault.severity == "error" for fault in found):
+        elif isinstance(self.flink, PyFlinkResource):
+            found.extend(script_faults(self.flink.get_script(), _version(self.flink)))
+        elif isinstance(self.engine, FlinkEngine) and not any(
+            fault.severity == "error" for fault in found
+        ):
             # Flink is asked about SQL that can be written, so last.
             found.extend(self.engine.faults(Launch("0" * 32, "", self.spec, self.source.endpoint)))
         return found
@@ -337,90 +255,9 @@ def _patient(resource: R, seconds: float | None) -> R:
     return with_values(resource, **{name: min(getattr(resource, name), seconds) for name in names})
 
 
-def _readers(source: MySqlResource) -> SourceAccess:
-    return SourceAccess(source.username, source.password, source.time_zone, tls=source.tls != "off")
-
-
-def _lookups(lookup: TargetResource | None) -> LookupTables | None:
-    """Return where lookup tables are: a database that Flink reaches over JDBC."""
-    if lookup is None:
-        return None
-    if lookup.kind not in JDBC_KINDS:
-        raise ConfigurationError(
-            "a lookup table is in MySQL, MariaDB or PostgreSQL", field="lookup", value=lookup.kind
-        )
-    return LookupTables(sink_of(lookup), lookup.get_client().shapes)
-
-
-def sink_of(target: TargetResource) -> Sink:
-    """Return how Flink SQL writes a target.
-
-    Args:
-        target: With every variable replaced by its value.
-
-    Raises:
-        ConfigurationError: There is no way into this kind of target.
-    """
-    for each in inspect.getmro(type(target)):
-        if each in _SINKS:
-            return _SINKS[each](target)
-    raise ConfigurationError("no way into this target", field="target", value=target.kind)
-
-
-def _mysql_sink(target: MySqlTargetResource) -> Sink:
-    return MySqlSink(
-        Server(target.host, target.port),
-        target.database,
-        target.username,
-        target.password,
-        tls=target.tls != "off",
-    )
-
-
-def _iceberg_sink(target: IcebergTargetResource) -> Sink:
-    return IcebergSink(target.lake, target.database)
-
-
-def _postgres_sink(target: PostgresTargetResource) -> Sink:
-    return PostgresSink(
-        Server(target.host, target.port),
-        target.database,
-        target.db_schema,
-        target.username,
-        target.password,
-        tls=target.tls,
-        ca_file=target.ca_file,
-    )
-
-
-def _kafka_sink(target: KafkaTargetResource) -> Sink:
-    return KafkaSink(
-        target.access(),
-        target.topic_prefix,
-        delivery=target.delivery,
-        transaction_seconds=target.transaction_timeout_seconds,
-        is_shaded=target.shaded_connector,
-        properties=target.producer_properties,
-    )
-
-
-def _starrocks_sink(target: StarRocksTargetResource) -> Sink:
-    return StarRocksSink(
-        Server(target.host, target.query_port),
-        target.all_load_addresses,
-        target.database,
-        target.username,
-        target.password,
-        delivery=target.delivery,
-        load_format=target.load_format,
-        options_by_table=target.sink_options,
-    )
-
-
-_SINKS: dict[type, Callable[[Any], Sink]] = {
-    IcebergTargetResource: _iceberg_sink,
-    KafkaTargetResource: _kafka_sink,
-    MySqlTargetResource: _mysql_sink,
-    PostgresTargetResource: _postgres_sink,
-    StarRocksTargetResource: _starrocks_sink,
-}
+def _version(flink: FlinkResource) -> str:
+    """Return the cluster's version, empty when it does not answer: the launch says so."""
+    try:
+        return flink.get_client().overview().version
+    except EngineError:
+        return ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
 JobStatus = Literal[
@@ -54,6 +55,22 @@ class ClusterFacts:
     slots_total: int
     slots_available: int
     jobs_running: int
+
+
+@dataclass(frozen=True)
+class JobSettings:
+    """What a running job was really submitted with.
+
+    Args:
+        checkpoint_seconds: Between two checkpoints, None for a job without checkpoints.
+        externalized: Whether its checkpoints are kept when it ends.
+        parameters: Its global parameters. Its restart strategy is not among what Flink 1.20
+            shows: for a job whose strategy is set by configuration it names the cluster's.
+    """
+
+    checkpoint_seconds: float | None
+    externalized: bool
+    parameters: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,8 @@ class QuerySpec:
 
     Attributes:
         target_name: Target table; its columns must be the query's columns.
-        sql: A Flink SQL SELECT. Captured tables are named by their table name.
+        sql: A Flink SQL SELECT. Captured tables are named by their table name. Empty in a
+            stream whose SQL is a script's: then only the script knows the query.
         columns: Name and Flink type of each column of the query, in its order; only for a
             target that has no columns of its own to look at, such as a topic.
         key: Names of the columns that make the key, with `columns`.
@@ -286,6 +287,8 @@ class StreamSpec:
         create_tables: Whether a snapshot makes the missing target tables of copied tables, if
             the target's account may. Topics have a setting of their own at the target.
         engine: What reads the binlog and writes: a Flink job, or Debezium's connector.
+        is_scripted: Whether a script of the user says what the job does; then nothing is known
+            of its state, and each captured table has a reader of its own.
     """
 
     name: str
@@ -305,6 +308,7 @@ class StreamSpec:
     flush_interval_seconds: float = 1.0
     create_tables: bool = True
     engine: EngineKind = "flink"
+    is_scripted: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
@@ -459,7 +463,7 @@ class StreamSpec:
     @property
     def stateful(self) -> bool:
         """Return whether Flink state beyond the position matters."""
-        return bool(self.queries)
+        return self.is_scripted or bool(self.queries)
 
     @property
     def resume_form(self) -> ResumeForm:
@@ -484,7 +488,7 @@ class StreamSpec:
         them, to be dropped there (`core.readers`). That rule holds for a whole job, so it
         could drop a row of a query, too.
         """
-        if self.target_kind == "kafka" and self.queries:
+        if self.is_scripted or (self.target_kind == "kafka" and self.queries):
             return False
         if self.readers != "auto":
             return self.readers == "shared"

@@ -23,6 +23,7 @@ from cdc_assets.flink.models import (
     cluster_facts,
     exception_facts,
     job_facts,
+    job_settings,
     job_status,
     job_summary,
     payloads,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         ClusterFacts,
         ExceptionFacts,
         JobFacts,
+        JobSettings,
         JobStatus,
         JobSummary,
         LaunchState,
@@ -57,7 +59,7 @@ SavepointFormat = Literal["CANONICAL", "NATIVE"]
 CancelOutcome = Literal["ACCEPTED", "ALREADY_OVER", "GONE"]
 
 _CONFLICT = 409
-_NO_CHECKPOINTING = re.compile(r"Checkpointing (?:has|was) not (?:been )?enabled", re.IGNORECASE)
+_NO_CHECKPOINTING = re.compile(r"Checkpointing (?:has|was|is) not (?:been )?enabled", re.IGNORECASE)
 _END_STATES: Mapping[JobStatus, LaunchState] = {
     "FINISHED": "FINISHED",
     "FAILED": "FAILED",
@@ -160,6 +162,28 @@ class FlinkClient:
             return payload
         status = self.status(job_id)
         return status if isinstance(status, JobGone) else job_facts(payload, status)
+
+    def settings_of(self, job_id: str) -> JobSettings | JobGone:
+        """Return what a job was really submitted with, whoever submitted it.
+
+        Args:
+            job_id: 32 hexadecimal digits.
+
+        Raises:
+            EngineUnreachable: No answer in time, or not Flink's.
+        """
+        config = self._api.get_of_job(job_id, "/config")
+        if isinstance(config, JobGone):
+            return config
+        try:
+            checkpointing = self._api.get_of_job(job_id, "/checkpoints/config")
+        except EngineRejected as error:
+            if not _NO_CHECKPOINTING.search(error.message):
+                raise
+            checkpointing = None
+        if isinstance(checkpointing, JobGone):
+            return checkpointing
+        return job_settings(checkpointing, config)
 
     def exceptions(self, job_id: str, *, limit: int = 20) -> tuple[ExceptionFacts, ...] | JobGone:
         """Return the recorded failures of a job, newest first.

@@ -71,16 +71,14 @@ class StateFolders:
         return f"{self.savepoints.rstrip('/')}/{job_id}/{purpose}"
 
 
-class FlinkEngine:
-    """Flink.
+class FlinkControl:
+    """What is done with a job of any origin; a subclass starts them.
 
     Args:
         client: REST.
-        gateway: SQL Gateway.
         folders: Where state lies.
         source: Describes the captured tables when a launch is rendered.
         target: Describes the target tables.
-        render: Makes the SQL.
         clock: Time.
     """
 
@@ -88,85 +86,16 @@ class FlinkEngine:
         self,
         *,
         client: FlinkClient,
-        gateway: SqlGateway,
         folders: StateFolders,
         source: Source,
         target: Target,
-        render: Renderer,
         clock: Clock,
     ) -> None:
         self._client = client
-        self._gateway = gateway
         self._folders = folders
         self._source = source
         self._target = target
-        self._render = render
         self._clock = clock
-
-    def launch(self, launch: Launch) -> str:
-        """Submit a job; one of this id that exists already is adopted."""
-        text = self._rendered(launch)
-        try:
-            return self._gateway.submit_job(
-                text.ddl,
-                text.statement,
-                job_id=launch.job_id,
-                job_name=launch.name,
-                restore_path=_url(launch.restore_path),
-                config={**text.config, "execution.checkpointing.dir": self._folders.checkpoints},
-                budget_seconds=_SUBMIT_SECONDS,
-            )
-        except JobExists:
-            return launch.job_id
-
-    def rendered(self, launch: Launch) -> str:
-        """Return the SQL with secrets left out."""
-        return self._rendered(launch).redacted
-
-    def faults(self, launch: Launch) -> tuple[Fault, ...]:
-        """Return what Flink does not understand in what people wrote; no job is started.
-
-        A stream of plain copies has nothing of that kind, so Flink is not asked.
-        """
-        spec = launch.spec
-        if not (spec.queries or any(each.changes_rows for each in spec.transforms)):
-            return ()
-        try:
-            shapes = self._source.shapes(launch.server, spec.tables)
-            targets = self._targets_now(launch)
-            if targets is None:
-                return (
-                    Fault(
-                        f"{spec.name}.plan",
-                        "target tables that do not exist yet",
-                        "tables that Flink can plan the queries and transforms for",
-                        "Make the target tables, then look again",
-                        "warning",
-                    ),
-                )
-            rendered = self._render(launch, shapes, targets)
-        except ConfigurationError as error:
-            field = error.field or spec.name
-            found = error.message.removeprefix(f"{field}: ")
-            return (Fault(field, found, "a stream that can be written as SQL", error.hint),)
-        except CdcError as error:
-            return (Fault(spec.name, error.message, "an answer", error.hint),)
-        return check_sql(self._gateway, spec, rendered)
-
-    def _targets_now(self, launch: Launch) -> Sequence[TableShape] | None:
-        """Return the target tables, None where some are made with the first launch only."""
-        try:
-            return self._target.shapes(launch.spec.target_names)
-        except ConfigurationError:
-            if launch.spec.target_kind != "kafka":
-                return None
-            # A topic has no columns, so it is known before it exists.
-            return tuple(TableShape("", name, (), ()) for name in launch.spec.target_names)
-
-    def _rendered(self, launch: Launch) -> RenderedStream:
-        shapes = self._source.shapes(launch.server, launch.spec.tables)
-        targets = self._target.shapes(launch.spec.target_names)
-        return self._render(launch, shapes, targets)
 
     def job(self, job_id: str) -> JobView:
         """Return what Flink says of a job."""
@@ -324,6 +253,100 @@ class FlinkEngine:
         return None if isinstance(progress, JobGone) else sum(p.records_out for p in progress)
 
 
+class FlinkEngine(FlinkControl):
+    """Flink, with jobs in SQL.
+
+    Args:
+        client: REST.
+        gateway: SQL Gateway.
+        folders: Where state lies.
+        source: Describes the captured tables when a launch is rendered.
+        target: Describes the target tables.
+        render: Makes the SQL.
+        clock: Time.
+    """
+
+    def __init__(
+        self,
+        *,
+        client: FlinkClient,
+        gateway: SqlGateway,
+        folders: StateFolders,
+        source: Source,
+        target: Target,
+        render: Renderer,
+        clock: Clock,
+    ) -> None:
+        super().__init__(client=client, folders=folders, source=source, target=target, clock=clock)
+        self._gateway = gateway
+        self._render = render
+
+    def launch(self, launch: Launch) -> str:
+        """Submit a job; one of this id that exists already is adopted."""
+        text = self._rendered(launch)
+        try:
+            return self._gateway.submit_job(
+                text.ddl,
+                text.statement,
+                job_id=launch.job_id,
+                job_name=launch.name,
+                restore_path=state_url(launch.restore_path),
+                config={**text.config, "execution.checkpointing.dir": self._folders.checkpoints},
+                budget_seconds=_SUBMIT_SECONDS,
+            )
+        except JobExists:
+            return launch.job_id
+
+    def rendered(self, launch: Launch) -> str:
+        """Return the SQL with secrets left out."""
+        return self._rendered(launch).redacted
+
+    def faults(self, launch: Launch) -> tuple[Fault, ...]:
+        """Return what Flink does not understand in what people wrote; no job is started.
+
+        A stream of plain copies has nothing of that kind, so Flink is not asked.
+        """
+        spec = launch.spec
+        if not (spec.queries or any(each.changes_rows for each in spec.transforms)):
+            return ()
+        try:
+            shapes = self._source.shapes(launch.server, spec.tables)
+            targets = self._targets_now(launch)
+            if targets is None:
+                return (
+                    Fault(
+                        f"{spec.name}.plan",
+                        "target tables that do not exist yet",
+                        "tables that Flink can plan the queries and transforms for",
+                        "Make the target tables, then look again",
+                        "warning",
+                    ),
+                )
+            rendered = self._render(launch, shapes, targets)
+        except ConfigurationError as error:
+            field = error.field or spec.name
+            found = error.message.removeprefix(f"{field}: ")
+            return (Fault(field, found, "a stream that can be written as SQL", error.hint),)
+        except CdcError as error:
+            return (Fault(spec.name, error.message, "an answer", error.hint),)
+        return check_sql(self._gateway, spec, rendered)
+
+    def _targets_now(self, launch: Launch) -> Sequence[TableShape] | None:
+        """Return the target tables, None where some are made with the first launch only."""
+        try:
+            return self._target.shapes(launch.spec.target_names)
+        except ConfigurationError:
+            if launch.spec.target_kind != "kafka":
+                return None
+            # A topic has no columns, so it is known before it exists.
+            return tuple(TableShape("", name, (), ()) for name in launch.spec.target_names)
+
+    def _rendered(self, launch: Launch) -> RenderedStream:
+        shapes = self._source.shapes(launch.server, launch.spec.tables)
+        targets = self._target.shapes(launch.spec.target_names)
+        return self._render(launch, shapes, targets)
+
+
 def _seconds(text: str | None, *, default: float) -> float:
     """Read a duration as Flink writes it: milliseconds without a unit."""
     match = re.fullmatch(r"\s*(\d+)\s*([a-z]*)\s*", text or "")
@@ -332,6 +355,6 @@ def _seconds(text: str | None, *, default: float) -> float:
     return int(match.group(1)) * _UNITS[match.group(2)]
 
 
-def _url(path: str | None) -> str | None:
+def state_url(path: str | None) -> str | None:
     """Return a path as the URL that Flink wants for local files."""
     return f"file://{path}" if path and path.startswith("/") else path

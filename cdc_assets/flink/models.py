@@ -19,6 +19,7 @@ from cdc_assets.core.job import (
     ClusterFacts,
     ExceptionFacts,
     JobFacts,
+    JobSettings,
     JobStatus,
     JobSummary,
     RestoredCheckpoint,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 # What Flink writes for a checkpoint that lives in the job manager's memory.
 _NO_PATH = "<checkpoint-not-externally-addressable>"
+# The interval of a job that takes no checkpoints by itself: Java's Long.MAX_VALUE.
+_NEVER = 2**63 - 1
 _WRONG_SERVER = "See that the address is Flink's own and its version is supported"
 
 
@@ -134,6 +137,10 @@ class Payload:
             if (count := child.integer(name))
         )
 
+    def texts(self) -> dict[str, str]:
+        """Return the fields that are texts."""
+        return {key: value for key, value in self._value.items() if isinstance(value, str)}
+
     def unknown(self, key: str, value: str) -> EngineUnreachable:
         """Return the error for a word that Flink is not known to use there."""
         return EngineUnreachable(
@@ -193,6 +200,21 @@ def job_facts(payload: Payload, status: JobStatus) -> JobFacts:
             )
             for vertex in payload.children("vertices")
         ),
+    )
+
+
+def job_settings(checkpointing: Payload | None, config: Payload) -> JobSettings:
+    """Read `GET /jobs/:id/config`, and `.../checkpoints/config`, None where Flink has none."""
+    interval = _NEVER if checkpointing is None else checkpointing.integer("interval")
+    kept = None if checkpointing is None else checkpointing.optional("externalization")
+    execution = config.optional("execution-config")
+    given = None if execution is None else execution.optional("user-config")
+    return JobSettings(
+        checkpoint_seconds=None if interval >= _NEVER else interval / 1000,
+        externalized=kept is not None
+        and kept.flag("enabled", default=False)
+        and not kept.flag("delete_on_cancellation", default=False),
+        parameters={} if given is None else given.texts(),
     )
 
 

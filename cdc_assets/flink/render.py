@@ -135,7 +135,7 @@ def render_stream(
                     is_sieved=is_sieved,
                 )
                 ddl.extend(lookup.ddl for lookup in copy.lookups)
-                ddl.append(copy_sink(sink, shape, copy, _options(launch, shape.name, sink)))
+                ddl.append(copy_sink(sink, shape, copy, sink_options(launch, shape.name, sink)))
                 copies[each.table.alias] = copy
     # In the order of the tables, whatever readers they share.
     inserts = [copies[table.alias].insert for table in spec.copied]
@@ -144,7 +144,7 @@ def render_stream(
         shape = _found(sinks, query.target_name)
         columns, sql = _query_columns(shape, query, sink), _query_text(shape, query.sql)
         key = key_of(shape) if sink.has_columns else query.key
-        options = _options(launch, shape.name, sink)
+        options = sink_options(launch, shape.name, sink)
         ddl.append(create_table(f"{SINK_PREFIX}{shape.name}", columns, key, options))
         inserts.append(f"INSERT INTO {quote_identifier(f'{SINK_PREFIX}{shape.name}')}\n{sql}")
         probes.append(
@@ -158,7 +158,7 @@ def render_stream(
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
     drops = marked or any(copy.is_sieved for copy in copies.values())
-    config = {**_config(spec), **(_DROP_OTHERS if drops else {})}
+    config = {**job_settings(spec), **(_DROP_OTHERS if drops else {})}
     secrets = [("password", source.password), *sink.secrets]
     secrets += lookups.sink.secrets if lookups else ()
     text = _for_people(ddl, statement, config, secrets)
@@ -205,7 +205,8 @@ def _sink_column(sink: Sink, shape: TableShape, way: Carried) -> str:
     return sink.checked_column(column.name, field=shape.label)
 
 
-def _options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+def sink_options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
+    """Return the options of a target table's DDL in one launch."""
     options = sink.options(launch.spec, name)
     found = _JOB.findall(launch.restore_path or "")
     owner = found[-1] if found else launch.job_id
@@ -233,8 +234,9 @@ def _query_text(shape: TableShape, sql: str) -> str:
     return f"{text}\n" if "--" in text or "//" in text else text
 
 
-def _config(spec: StreamSpec) -> Mapping[str, str]:
-    materialize = "FORCE" if spec.materializes else "AUTO" if spec.queries else "NONE"
+def job_settings(spec: StreamSpec) -> Mapping[str, str]:
+    """Return the settings that every job of a stream runs with."""
+    materialize = "FORCE" if spec.materializes else "AUTO" if spec.stateful else "NONE"
     return {
         "execution.runtime-mode": "streaming",
         "parallelism.default": str(spec.parallelism),

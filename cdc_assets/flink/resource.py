@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 from pydantic import Field
@@ -10,6 +11,8 @@ from pydantic import Field
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import StateFolders
 from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.flink.script_engine import Script
+from cdc_assets.flink.script_process import ScriptRunner, run_script
 
 
 class FlinkResource(dg.ConfigurableResource[FlinkClient]):
@@ -55,3 +58,66 @@ class FlinkResource(dg.ConfigurableResource[FlinkClient]):
     def get_folders(self) -> StateFolders:
         """Return where state lies."""
         return StateFolders(self.checkpoint_directory, self.savepoint_directory)
+
+
+class PyFlinkResource(FlinkResource):
+    """A Flink cluster, and the PyFlink script that is the one stream's job there.
+
+    Example:
+        >>> PyFlinkResource(
+        ...     rest_url="http://flink:8081",
+        ...     checkpoint_directory="file:///state/checkpoints",
+        ...     savepoint_directory="file:///state/savepoints",
+        ...     script="/jobs/users.py",
+        ...     python_executable="/opt/pyflink/bin/python",
+        ...     jars=["/opt/jars/flink-sql-connector-mysql-cdc-3.5.0.jar"],
+        ... ).script_timeout_seconds
+        120.0
+    """
+
+    sql_gateway_url: str = Field(default="", description="Not used: PyFlink submits by REST.")
+    script: str = Field(description="Path of the script.")
+    python_executable: str = Field(
+        description="Interpreter that has PyFlink; `cdc-assets pyflink venv` makes one."
+    )
+    jars: list[str] = Field(
+        default_factory=list,
+        description="Connectors that the script's statements are planned with, as paths; Flink "
+        "does not take them from the cluster.",
+    )
+    python_worker: str = Field(
+        default="",
+        description="Interpreter with PyFlink on the task managers' machines, for Python "
+        "functions; empty where the script has none.",
+    )
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="More Flink settings of the job."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict,
+        description="Environment variables of the script, such as `JAVA_HOME`; it gets none of "
+        "this process but PATH and the like.",
+        repr=False,
+    )
+    script_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="How long the script may take to submit."
+    )
+
+    @property
+    def jar_urls(self) -> Sequence[str]:
+        """Return the jars as URLs."""
+        return tuple(jar if "://" in jar else Path(jar).absolute().as_uri() for jar in self.jars)
+
+    def get_script(self, run: ScriptRunner = run_script) -> Script:
+        """Return the script.
+
+        Args:
+            run: How it is run.
+        """
+        return Script(
+            Path(self.script).expanduser().absolute(),
+            self.python_executable,
+            self.environment,
+            self.script_timeout_seconds,
+            run,
+        )

@@ -51,11 +51,7 @@ def reader_sql(
         is_marked: Whether the views hold the rows of all tables, with `TABLE_FIELD` set in
             their own, instead of their own rows only.
     """
-    options = {
-        **_source_options(launch, reader, source),
-        **_startup(launch),
-        **_chunking(reader, is_stateful=launch.spec.stateful),
-    }
+    options = reader_options(launch, reader, source)
     if not reader.is_shared:
         name = reader.tables[0].table.alias
         known = [
@@ -68,6 +64,15 @@ def reader_sql(
     ddl = create_table(name, reader.columns, reader.key, options, more=(metadata,))
     view = _marked_view if is_marked else _view
     return (ddl, *(view(name, marker, reader, each) for each in reader.tables))
+
+
+def reader_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapping[str, str]:
+    """Return the options of a reader's DDL in one launch: server, account, start and chunks."""
+    return {
+        **_source_options(launch, reader, source),
+        **_startup(launch),
+        **_chunking(reader, is_stateful=launch.spec.stateful),
+    }
 
 
 def _marker(reader: Reader) -> str:

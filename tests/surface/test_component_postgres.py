@@ -12,10 +12,10 @@ from dagster.components.testing.utils import create_defs_folder_sandbox
 
 import cdc_assets
 from cdc_assets import MySqlToPostgresComponent
+from cdc_assets.engines import sink_of
 from cdc_assets.environment import resolved
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.targets.postgres import PostgresTarget
-from cdc_assets.wiring import sink_of
 
 ATTRIBUTES: dict[str, Any] = {
     "stream": "shop",

@@ -13,10 +13,10 @@ from pydantic import ValidationError
 
 import cdc_assets
 from cdc_assets import MySqlToStarRocksComponent, StarRocksTargetResource
+from cdc_assets.engines import sink_of
 from cdc_assets.environment import resolved
 from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.targets.starrocks import StarRocksTarget
-from cdc_assets.wiring import sink_of
 
 ATTRIBUTES: dict[str, Any] = {
     "stream": "shop",

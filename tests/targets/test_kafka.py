@@ -18,13 +18,13 @@ from cdc_assets import KafkaTargetResource
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.engines import sink_of
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.lab.kafka_rows import KafkaRows
 from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
 from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Record, TopicLayout
 from cdc_assets.targets.kafka_keys import KeyBound, LiveKeys, read_moment
 from cdc_assets.targets.kafka_topics import TopicFacts, TopicRules, judge_topic
-from cdc_assets.wiring import sink_of
 
 ACCESS = KafkaAccess("kafka.example:9092")
 RULES = TopicRules("kafka.example:9092", account="writer")

@@ -1,0 +1,1 @@
+"""What the interpreter of PyFlink gets; its path leads here, and nothing else of the package."""
