@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
     from cdc_assets.component_iceberg import MySqlToIcebergComponent
     from cdc_assets.component_kafka import MySqlToKafkaComponent
+    from cdc_assets.component_pipeline import MySqlDatabaseToKafkaComponent
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
     from cdc_assets.core.recovery import Policy
@@ -32,6 +33,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.metadata import CdcMetadata
     from cdc_assets.mysql.resource import MySqlResource
     from cdc_assets.operations.runtime import Budgets
+    from cdc_assets.pipeline_stream import PipelineStream, stream_from_pipeline
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
     from cdc_assets.targets.resource import (
@@ -56,6 +58,7 @@ _HOMES = {
     "IcebergTargetResource": "targets.resource",
     "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
+    "MySqlDatabaseToKafkaComponent": "component_pipeline",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToIcebergComponent": "component_iceberg",
@@ -63,6 +66,7 @@ _HOMES = {
     "MySqlToMySqlComponent": "component",
     "MySqlToPostgresComponent": "component_postgres",
     "MySqlToStarRocksComponent": "component_starrocks",
+    "PipelineStream": "pipeline_stream",
     "Policy": "core.recovery",
     "PostgresTargetResource": "targets.resource",
     "QuerySpec": "core.stream",
@@ -80,6 +84,7 @@ _HOMES = {
     "build_reconciliation_checks": "checks",
     "build_recovery_job": "jobs",
     "build_stream_health_sensor": "sensors",
+    "stream_from_pipeline": "pipeline_stream",
 }
 
 __all__ = [
@@ -94,6 +99,7 @@ __all__ = [
     "IcebergTargetResource",
     "KafkaTargetResource",
     "LedgerResource",
+    "MySqlDatabaseToKafkaComponent",
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToIcebergComponent",
@@ -101,6 +107,7 @@ __all__ = [
     "MySqlToMySqlComponent",
     "MySqlToPostgresComponent",
     "MySqlToStarRocksComponent",
+    "PipelineStream",
     "Policy",
     "PostgresTargetResource",
     "QuerySpec",
@@ -118,6 +125,7 @@ __all__ = [
     "build_reconciliation_checks",
     "build_recovery_job",
     "build_stream_health_sensor",
+    "stream_from_pipeline",
 ]
 
 

@@ -188,6 +188,15 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
     def target_database_name(self) -> str:
         """Return the name that the target tables' keys carry."""
 
+    def source(self) -> MySqlResource:
+        """Return where rows come from."""
+        return MySqlResource(
+            host=text_or_variable(self.source_host),
+            port=number_or_variable(self.source_port, field="source_port"),
+            username=text_or_variable(self.source_username),
+            password=text_or_variable(self.source_password),
+        )
+
     def spec(self) -> StreamSpec:
         """Return the stream.
 
@@ -224,12 +233,7 @@ class CdcStreamComponent(dg.Component, dg.Model, dg.Resolvable):
         del context
         return build_cdc_definitions(
             streams=self.spec(),
-            source=MySqlResource(
-                host=text_or_variable(self.source_host),
-                port=number_or_variable(self.source_port, field="source_port"),
-                username=text_or_variable(self.source_username),
-                password=text_or_variable(self.source_password),
-            ),
+            source=self.source(),
             target=self.target(),
             flink=FlinkResource(
                 rest_url=text_or_variable(self.flink_rest_url),

@@ -77,6 +77,7 @@ class ServerFacts:
         cascades: Foreign keys of the captured tables that change rows by themselves.
         zero_dates: `database.table.column` names that hold dates with a zero part.
         unprobed: Tables that are too large to be looked through for zero dates.
+        uncaptured: Tables that the stream's patterns match and that it does not capture.
     """
 
     role: Role
@@ -99,6 +100,7 @@ class ServerFacts:
     cascades: tuple[Cascade, ...] = ()
     zero_dates: tuple[str, ...] = ()
     unprobed: tuple[str, ...] = ()
+    uncaptured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

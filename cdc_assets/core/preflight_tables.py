@@ -105,6 +105,14 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             f"SELECT COUNT(*) FROM {_label(table_label)} WHERE DAYOFMONTH(<column>) = 0;",
             "warning",
         )
+    for table_label in server.uncaptured:
+        yield Fault(
+            table_label,
+            "matches the pipeline's tables, and the stream does not capture it",
+            "every matching table captured, or left out by tables.exclude",
+            "cdc-assets pipeline resolve <file>, then a new snapshot; or tables.exclude",
+            "warning",
+        )
 
 
 def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Iterator[Fault]:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cdc_assets.core.table_patterns import TablePattern
 from cdc_assets.errors import ConfigurationError
 
 ResumeForm = Literal["specific-offset", "transplant"]
@@ -83,6 +84,19 @@ class TableRef:
         if not dot or not name:
             raise ConfigurationError("write it as database.table", field="tables", value=text)
         return cls(database, name, target)
+
+
+@dataclass(frozen=True, order=True)
+class QualifiedTable(TableRef):
+    """A captured table that queries and settings call by its database, too.
+
+    For a stream that captures tables of one name from several databases.
+    """
+
+    @property
+    def alias(self) -> str:
+        """Return `database.table`."""
+        return self.label
 
 
 @dataclass(frozen=True, order=True)
@@ -274,6 +288,9 @@ class StreamSpec:
         source_only: Names of captured tables that only queries read, without a copy.
         checkpoint_interval_seconds: Flink's checkpoint interval.
         flush_interval_seconds: How long the JDBC writer may hold rows back.
+        chosen_by: Patterns that the tables were found with. The preflight names tables that
+            match one and are not among the tables, because they were made later.
+        left_out: Patterns of tables that are not meant to be captured.
     """
 
     name: str
@@ -288,6 +305,8 @@ class StreamSpec:
     source_only: tuple[str, ...] = ()
     checkpoint_interval_seconds: float = 3.0
     flush_interval_seconds: float = 1.0
+    chosen_by: tuple[TablePattern, ...] = ()
+    left_out: tuple[TablePattern, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
