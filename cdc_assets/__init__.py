@@ -25,6 +25,7 @@ if typing.TYPE_CHECKING:
         StreamSpec,
         TableRef,
     )
+    from cdc_assets.core.topic_stream import TopicStreamSpec, TopicTable, topic_tables
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
     from cdc_assets.flink.resource import FlinkResource
@@ -44,6 +45,7 @@ if typing.TYPE_CHECKING:
         StarRocksTargetResource,
         TargetResource,
     )
+    from cdc_assets.topic_assets import build_topic_definitions
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -78,13 +80,17 @@ _HOMES = {
     "StreamSpec": "core.stream",
     "TableRef": "core.stream",
     "TargetResource": "targets.resource",
+    "TopicStreamSpec": "core.topic_stream",
+    "TopicTable": "core.topic_stream",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
     "build_reconciliation_checks": "checks",
     "build_recovery_job": "jobs",
     "build_stream_health_sensor": "sensors",
+    "build_topic_definitions": "topic_assets",
     "stream_from_pipeline": "pipeline_stream",
+    "topic_tables": "core.topic_stream",
 }
 
 __all__ = [
@@ -119,13 +125,17 @@ __all__ = [
     "StreamSpec",
     "TableRef",
     "TargetResource",
+    "TopicStreamSpec",
+    "TopicTable",
     "build_cdc_definitions",
     "build_health_check",
     "build_rds_event_sensor",
     "build_reconciliation_checks",
     "build_recovery_job",
     "build_stream_health_sensor",
+    "build_topic_definitions",
     "stream_from_pipeline",
+    "topic_tables",
 ]
 
 

@@ -37,6 +37,16 @@ _FLINK_TYPE = re.compile(
 )
 
 
+def is_flink_type(text: str) -> bool:
+    """Return whether a column can be declared with a type, where nothing else says it.
+
+    Example:
+        >>> is_flink_type("DECIMAL(10, 2)"), is_flink_type("STRING) WITH (")
+        (True, False)
+    """
+    return bool(_FLINK_TYPE.fullmatch(text))
+
+
 @dataclass(frozen=True, order=True)
 class TableRef:
     """One captured source table and its target table's names.
@@ -191,7 +201,7 @@ class QuerySpec:
         """Refuse a declaration that cannot be one."""
         names = [name for name, _ in self.columns]
         for name, kind in self.columns:
-            if not _FLINK_TYPE.fullmatch(kind):
+            if not is_flink_type(kind):
                 raise ConfigurationError(
                     "not a Flink type that a query can be declared with",
                     field=f"queries.{self.target_name}.{name}",

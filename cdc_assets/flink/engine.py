@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Protocol
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.failure_text import classify_failure
 from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
 from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import trigger_id_of
+from cdc_assets.core.stream import TableRef, trigger_id_of
 from cdc_assets.errors import EngineRejected, EngineUnreachable, JobExists, SavepointFailed
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
@@ -21,7 +22,7 @@ from cdc_assets.flink.render import RenderedStream
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
 from cdc_assets.flink.transplant import transplant
-from cdc_assets.ports import Clock, Launch, Source, StateView, Target
+from cdc_assets.ports import Clock, Launch, Server, StateView, Target
 
 Renderer = Callable[[Launch, Sequence[TableShape], Sequence[TableShape]], RenderedStream]
 
@@ -57,6 +58,14 @@ class StateFolders:
         return f"{self.savepoints.rstrip('/')}/{job_id}/{purpose}"
 
 
+class Describer(Protocol):
+    """What the engine asks of a source."""
+
+    def shapes(self, server: Server, tables: Sequence[TableRef]) -> tuple[TableShape, ...]:
+        """Return the tables as the server describes them."""
+        ...
+
+
 class FlinkEngine:
     """Flink.
 
@@ -76,7 +85,7 @@ class FlinkEngine:
         client: FlinkClient,
         gateway: SqlGateway,
         folders: StateFolders,
-        source: Source,
+        source: Describer,
         target: Target,
         render: Renderer,
         clock: Clock,

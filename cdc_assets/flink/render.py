@@ -125,6 +125,39 @@ def render_stream(
     return RenderedStream(tuple(ddl), statement, config, text)
 
 
+def render_queries(
+    launch: Launch,
+    ddl: Sequence[str],
+    target_shapes: Sequence[TableShape],
+    *,
+    sink: Sink,
+    secrets: Sequence[tuple[str, str]] = (),
+) -> RenderedStream:
+    """Return the SQL of a job of queries only, whose tables are read by other DDL.
+
+    Args:
+        launch: Name, queries and state.
+        ddl: What makes the tables that the queries read.
+        target_shapes: The target tables.
+        sink: Where rows go.
+        secrets: Options of the DDL that nobody may see, as names and values.
+
+    Raises:
+        ConfigurationError: A target table or a name does not fit.
+    """
+    sinks = {shape.name: shape for shape in target_shapes}
+    statements, inserts = list(ddl), list[str]()
+    for query in launch.spec.queries:
+        shape = _found(sinks, query.target_name)
+        statements.append(_query_sink(launch, shape, query, sink))
+        inserts.append(_query_insert(shape, query.sql))
+    body = "\n".join(f"{insert};" for insert in inserts)
+    statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
+    config = _config(launch.spec)
+    text = _for_people(statements, statement, config, (*secrets, *sink.secrets))
+    return RenderedStream(tuple(statements), statement, config, text)
+
+
 def _found(shapes: Mapping[str, TableShape], name: str) -> TableShape:
     shape = shapes.get(name)
     if shape is None:
