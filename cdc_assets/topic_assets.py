@@ -169,12 +169,40 @@ def build_topic_definitions(  # noqa: PLR0913 - the one front door, every settin
     Raises:
         ConfigurationError: They do not make a stream.
     """
-    wiring = TopicWiring(stream, source, target, flink, ledger, budgets or Budgets())
+    return topic_definitions_of(
+        TopicWiring(stream, source, target, flink, ledger, budgets or Budgets()),
+        target_name=target_name,
+        topic_keys=topic_keys or {},
+        sensor_interval_seconds=sensor_interval_seconds,
+        sensors_running=sensors_running,
+    )
+
+
+def topic_definitions_of(
+    wiring: TopicWiring,
+    *,
+    target_name: str = "target",
+    topic_keys: Mapping[str, dg.AssetKey],
+    sensor_interval_seconds: int = 30,
+    sensors_running: bool = False,
+) -> dg.Definitions:
+    """Return the definitions of a stream that is wired already; tests bring fakes.
+
+    Args:
+        wiring: The stream.
+        target_name: First part of the keys of results and topics.
+        topic_keys: Asset key of a topic by its name, where it is another one.
+        sensor_interval_seconds: Between two ticks of the health sensor.
+        sensors_running: Whether the sensor is on from the start.
+
+    Raises:
+        ConfigurationError: They do not make a stream.
+    """
+    stream, source, target = wiring.topics, wiring.source, wiring.target
     key = f"topics_{stream.name}"
     spec = stream.as_stream(target.kind, target.namespace)
-    known = topic_keys or {}
     deps = [
-        known.get(table.topic) or _key(target_name, source.topic_prefix, table.topic)
+        topic_keys.get(table.topic) or _key(target_name, source.topic_prefix, table.topic)
         for table in stream.tables
     ]
     deployed = dg.AssetSpec(
