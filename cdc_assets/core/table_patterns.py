@@ -109,7 +109,8 @@ def matching(patterns: Sequence[TablePattern], names: Iterable[TableName]) -> tu
 
 def _split(text: str, separator: str) -> list[str]:
     r"""Split at separators that no `\` stands before."""
-    parts, current, escaped = [], "", False
+    parts: list[str] = []
+    current, escaped = "", False
     for sign in text:
         if sign == separator and not escaped:
             parts.append(current)

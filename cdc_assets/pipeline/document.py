@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as kept
 from typing import Any, cast
 
 import yaml
@@ -42,7 +43,7 @@ class Value:
     file: str
     line: int
     column: int
-    raw: str | Sequence[Value] | Mapping[str, Value] | None = field(repr=False)
+    raw: str | Sequence[Value] | Mapping[str, Value] | None = kept(repr=False)
     kind: str
     placeholder: str = ""
 
@@ -211,8 +212,9 @@ class _Reader:
         `hostname: #{hostname}` is an empty value with a comment behind it.
         """
         if kind == "null":
-            line = node.start_mark.line
-            rest = self._lines[line][node.start_mark.column :] if line < len(self._lines) else ""
+            line = int(node.start_mark.line)
+            found = self._lines[line] if line < len(self._lines) else ""
+            rest = found[int(node.start_mark.column) :]
             match = _PLACEHOLDER.match(rest.strip())
             return match[0] if match else ""
         text = str(node.value).strip()

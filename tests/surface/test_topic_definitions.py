@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -49,12 +48,6 @@ class FakeWiring(TopicWiring):
 @pytest.fixture
 def wiring() -> FakeWiring:
     return FakeWiring(SPEC, SOURCE, TARGET, FLINK, LEDGER, Budgets())
-
-
-@pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as made:
-        yield made
 
 
 def definitions(wiring: FakeWiring) -> dg.Definitions:
