@@ -95,13 +95,13 @@ def stream_from_pipeline(
 
 def _source(config: PipelineConfig, more: dict[str, object]) -> MySqlResource:
     port = more.pop("port", "")
-    text = port_of(config.port, _written(port), option="port")
+    text = port_of(config.port, _written(port), option="source_port")
     values: dict[str, Any] = {
         **more,
-        "host": _either(config.host, more, "host"),
+        "host": _either(config.host, more, "source", "host"),
         "port": number_or_variable(text, field="source.port"),
-        "username": _either(config.username, more, "username"),
-        "password": _either(config.password, more, "password"),
+        "username": _either(config.username, more, "source", "username"),
+        "password": _either(config.password, more, "source", "password"),
     }
     if config.time_zone != "UTC":
         values["time_zone"] = config.time_zone
@@ -125,15 +125,15 @@ def _target(config: PipelineConfig, more: dict[str, object]) -> KafkaTargetResou
         "create_topics": True,
         **more,
         **said,
-        "bootstrap_servers": _either(config.servers, more, "bootstrap_servers"),
+        "bootstrap_servers": _either(config.servers, more, "target", "bootstrap_servers"),
     }
     return KafkaTargetResource(**values)
 
 
-def _either(setting: Setting, more: Mapping[str, object], name: str) -> str:
+def _either(setting: Setting, more: Mapping[str, object], part: str, name: str) -> str:
     """Return the file's value or the given one, as a text or an environment variable."""
     given = more.get(name) or ""
-    text = setting.or_else(_written(given), option=name)
+    text = setting.or_else(_written(given), option=f"{part}_{name}")
     return given if isinstance(given, dg.EnvVar) else text_or_variable(text)
 
 

@@ -44,19 +44,21 @@ def pipeline() -> None:
 @_FILE
 def check(file: Path) -> None:
     """Read FILE and say what of it is left out or open; refuses what cannot be done."""
-    from cdc_assets.pipeline.lock import tables_of  # noqa: PLC0415 - loads the driver
+    from cdc_assets.pipeline.lock import (  # noqa: PLC0415 - loads the driver
+        lock_path,
+        tables_of,
+    )
     from cdc_assets.pipeline.resolve import read_pipeline  # noqa: PLC0415 - as above
 
     config = read_pipeline(file)
     _say_notes(config)
-    try:
-        spec = _spec(config, file, tables_of(file, config))
-    except ConfigurationError as error:
-        # A pattern that nobody looked up is the next step, not a mistake.
-        if error.file != config.tables_at.place:
-            raise
-        click.echo(f"open: {error}")
+    if not config.is_plain and not lock_path(file).exists():
+        click.echo(
+            f"open: {config.tables_at.place}: the tables behind the pattern are not looked up yet: "
+            f"run cdc-assets pipeline resolve {file}"
+        )
         return
+    spec = _spec(config, file, tables_of(file, config))
     click.echo(f"{file}: {len(spec.tables)} tables into {len(spec.target_names)} topics")
 
 

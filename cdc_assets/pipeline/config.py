@@ -267,7 +267,7 @@ def _whole(
         raise password.origin.refused("write it as env:NAME, a secret does not belong in a file")
     tables = reading.needed(source, "tables")
     excluded = source.entries().get("tables.exclude")
-    ids = source.entries().get("server-id")
+    ids = reading.maybe_open(source, "server-id")
     zone = source.entries().get("server-time-zone")
     port = reading.maybe_open(source, "port")
     if port is not None and not port.is_open and not port.text.startswith("env:"):
@@ -285,7 +285,9 @@ def _whole(
         tables=_patterns(tables),
         excluded=() if excluded is None else _patterns(excluded),
         tables_at=tables,
-        server_ids=None if ids is None else _said(ids, lambda: ServerIdRange.parse(ids.text())),
+        server_ids=None
+        if ids is None or ids.is_open
+        else _said(ids.origin, lambda: ServerIdRange.parse(ids.text)),
         servers=reading.open(sink, _SERVERS),
         security=_security(sink),
         transaction_seconds=_milliseconds(sink.entries().get("properties.transaction.timeout.ms")),
@@ -310,7 +312,7 @@ def _sink_properties(reading: _Reading, sink: Value) -> Mapping[str, str]:
     known = [*_SINK]
     for key, value in sink.entries().items():
         option = f"sink.{key}"
-        special = option in REFUSED or option.startswith(tuple(REFUSED_PREFIXES))
+        special = option in {*REFUSED, *ONLY} or option.startswith(tuple(REFUSED_PREFIXES))
         if key.startswith(_PROPERTY) and key not in _SINK and not special:
             known.append(key)
             properties[key.removeprefix(_PROPERTY)] = (

@@ -48,10 +48,6 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     "sink.topic": (f"one topic for all tables: {_LANDS}", "Take it out, or name topics in route"),
     "sink.sink.tableId-to-topic.mapping": ("routes say the same", "Write it as route entries"),
     "sink.sink.custom-header": ("Flink SQL writes no such header", "Take it out"),
-    "sink.properties.sasl.jaas.config": (
-        "it holds a password",
-        "Take it out; give target_username and target_password (env:NAME) to the component",
-    ),
     "sink.properties.group.id": ("a writer has no consumer group", "Take it out"),
     "sink.properties.transactional.id": (
         "a stream has transactional ids of its own, so that a recovery finds its transactions",
@@ -71,6 +67,10 @@ REFUSED_PREFIXES: Mapping[str, tuple[str, str]] = {
     "sink.properties.ssl.": (
         "certificates are read on Dagster's machine",
         "Take it out; give target_ca_file and target_client_pem_file to the component",
+    ),
+    "sink.properties.sasl.": (
+        "it may hold a password",
+        "Take it out; give target_username and target_password (env:NAME) to the component",
     ),
     "sink.debezium-json.": ("records hold the row as plain JSON", "Take it out"),
     "sink.canal-json.": ("records hold the row as plain JSON", "Take it out"),
@@ -95,6 +95,8 @@ ONLY: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("json",), "Values are the row as JSON; see docs/debezium.md for change events",
     ),
     "sink.partition.strategy": (("hash-by-key",), "Kafka's producer puts a key into one partition"),
+    "sink.properties.acks": (("all", "-1"), "Every record is kept by all replicas"),
+    "sink.properties.enable.idempotence": (("true",), "Transactions need it"),
     "sink.sink.add-tableid-to-header-enabled": (("false",), "Flink SQL writes no such header"),
     "pipeline.schema.change.behavior": (
         ("ignore",), f"Write ignore: {_FIXED}; a changed table needs a new snapshot",

@@ -15,6 +15,7 @@ from cdc_assets.core.table_patterns import TableName
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.client import describe
 from cdc_assets.mysql.session import Login, Session, open_session
+from cdc_assets.pipeline.compile import table_refs
 from cdc_assets.pipeline.config import PipelineConfig, Setting, parse_pipeline
 from cdc_assets.pipeline.document import MAX_BYTES
 from cdc_assets.pipeline.lock import lock_path, write_lock
@@ -99,6 +100,7 @@ def resolve(
     config = read_pipeline(path)
     with _session(config, given, environment) as session:
         tables = captured(config, _names(session), max_tables=max_tables)
+    table_refs(config, tables)  # A list without a topic for each table is of no use.
     place = lock_path(path)
     return Resolved(tables, place, write_lock(place, tables))
 

@@ -71,6 +71,7 @@ def test_the_parts_may_come_in_any_order() -> None:
         (DEFAULT + "  value.format: canal-json\n", "p.yaml:18:17: sink.value.format", "only json"),
         (DEFAULT + "  properties.ssl.keystore.location: /x\n", "p.yaml:18:37", "target_ca_file"),
         (DEFAULT + "  properties.sasl.jaas.config: x y 'z';\n", "p.yaml:18:32", "target_password"),
+        (DEFAULT + "  properties.acks: 1\n", "p.yaml:18:20", "only all or -1"),
         (DEFAULT + "  sink.delivery-guarantee: none\n", "p.yaml:18:28", "exactly-once or"),
         (DEFAULT + "route: order_dw.user\n", "p.yaml:18:8: route", "must be a list"),
         (DEFAULT + "route:\n  - sink-table: x\n", "p.yaml:19:5: route[1].source-table", "missing"),

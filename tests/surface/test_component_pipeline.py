@@ -83,11 +83,11 @@ def test_a_file_as_it_is_becomes_assets_with_its_topics(monkeypatch: pytest.Monk
         (DEFAULT, (), {}, "shop.yaml:8:11: source.tables: the tables behind the pattern are not"),
         (DEFAULT, TABLES, {"source_host": ""}, "the placeholder #{hostname} is not filled in"),
         (DEFAULT, TABLES, {"source_password": "hunter2"}, "write it as env:NAME"),
-        (DEFAULT, TABLES, {"source_port": 3307}, "the file has a value, and port has one"),
+        (DEFAULT, TABLES, {"source_port": 3307}, "the file has a value, and source_port has one"),
         (DEFAULT, TABLES, {"queries": {"q": "x"}}, "the pipeline file says what is captured"),
         (DEFAULT, TABLES, {"server_ids": "1-9"}, "the file has 28601-28604, and 1-9 is given"),
         (DEFAULT, TABLES, {"pipeline": "other.yaml"}, "other.yaml: cannot be read: No such file"),
-        (DEFAULT, TABLES, {"target_bootstrap_servers": "x:1"}, "bootstrap_servers has one, too"),
+        (DEFAULT, TABLES, {"target_bootstrap_servers": "x:1"}, "target_bootstrap_servers has one,"),
         (DEFAULT + "  properties.security.protocol: SASL_SSL\n", TABLES,
          {"target_security_protocol": "SSL"}, "target.security_protocol: the file says it, too"),
         (DEFAULT + "\ntransform: []\n", TABLES, {}, "shop.yaml:19:12: transform: cannot be done"),
@@ -149,7 +149,7 @@ def test_check_says_what_is_ignored_open_and_next(tmp_path: Path) -> None:
     assert code == 0
     assert "ignored: " in output
     assert "shop.yaml:4:12: source.hostname: holds #{hostname}" in output
-    assert "Run cdc-assets pipeline resolve" in output
+    assert "run cdc-assets pipeline resolve" in output
     written(tmp_path)
     code, output = run("check", str(path))
     assert (code, "3 tables into 3 topics" in output) == (0, True)
@@ -172,6 +172,13 @@ def test_a_password_is_not_taken_on_the_command_line(tmp_path: Path) -> None:
     assert code == 2
     assert "write it as env:NAME" in output
     assert "hunter2" not in output
+
+
+def test_a_topic_that_cannot_be_is_refused_by_check(tmp_path: Path) -> None:
+    path = written(tmp_path, tables=(("order_dw", "a b"),))
+    code, output = run("check", str(path))
+    assert code == 2
+    assert "order_dw.a b cannot have the topic" in output
 
 
 def test_resolve_says_what_is_open(tmp_path: Path) -> None:
