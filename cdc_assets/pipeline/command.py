@@ -146,8 +146,9 @@ def _say_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> None:
         return
     for number, reader in enumerate(plan_readers(spec, shapes), start=1):
         tables = ", ".join(each.table.label for each in reader.tables)
-        key = ", ".join(reader.key)
-        click.echo(f"reader {number} (server ids {reader.server_ids}, key {key}): {tables}")
+        key, ids = ", ".join(reader.key), reader.server_ids
+        word = f"server ids {ids}" if ids.size > 1 else f"server id {ids.first}"
+        click.echo(f"reader {number} ({word}, key {key}): {tables}")
 
 
 def _refusals(spec: StreamSpec, shapes: Sequence[TableShape]) -> list[str]:

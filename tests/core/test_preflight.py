@@ -58,6 +58,12 @@ def test_a_ready_stream_has_no_fault() -> None:
     assert judge(GOOD) == ()
 
 
+def test_a_table_that_was_made_after_the_list_is_a_warning() -> None:
+    fault = only(with_server(uncaptured=("shop.late",)))
+    assert (fault.field, fault.severity) == ("shop.late", "warning")
+    assert "cdc-assets pipeline resolve" in fault.fix
+
+
 @pytest.mark.parametrize(
     ("variable", "found", "fix"),
     [

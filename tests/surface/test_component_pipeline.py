@@ -186,3 +186,30 @@ def test_resolve_says_what_is_open(tmp_path: Path) -> None:
     assert code == 2
     assert "the placeholder #{hostname} is not filled in" in output
     assert "give --host" in output
+
+
+def test_a_scaffolded_file_loads_as_it_is() -> None:
+    with create_defs_folder_sandbox() as sandbox:
+        path = Path(
+            sandbox.scaffold_component(
+                component_cls=MySqlDatabaseToKafkaComponent,
+                scaffold_params={"pipeline": "all.yaml"},
+            )
+        )
+        assert "shop.\\.*" in (path / "all.yaml").read_text()
+        with sandbox.load_component_and_build_defs(defs_path=path) as (_, defs):
+            assert {"shop/stream", "target/shop.orders"} <= keys(defs)
+    assert MySqlDatabaseToKafkaComponent.get_spec().tags
+
+
+def test_connecting_opens_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "CDC_SOURCE_HOST": "db.example", "CDC_SOURCE_PASSWORD": "a",
+        "CDC_LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    defs = load(SOURCE + BATCH + SINK)
+    wiring = (defs.resources or {})["cdc_shop"]
+    spec = wiring.connect().runtime.spec
+    assert spec.target_names == ("topic_feedback", "topic_order", "topic_user")
+    assert [each.text for each in spec.chosen_by] == ["order_dw.\\.*"]

@@ -199,7 +199,7 @@ def test_a_whole_database_lands_in_compacted_topics_and_is_joined_there(
 ) -> None:
     with running(lab, tmp_path, "default") as rt:
         shown = on_the_command_line(lab, "show", tmp_path / "default.yaml")
-        assert "reader 1 (server ids 28601, key id): order_dw.feedback, order_dw.order" in shown
+        assert "reader 1 (server id 28601, key id): order_dw.feedback, order_dw.order" in shown
         settings = KafkaClient(lab.access("admin"), 5.0, 10.0).settings(
             [f"{TOPIC_PREFIX}{name}" for name in VARIANTS["default"][1]]
         )
