@@ -89,6 +89,7 @@ class TopicWiring:
             target=writer,
             render=TopicRenderer(self.topics, reading, sink_of(target)),
             clock=clock,
+            reads_binlog=False,
         )
 
         def prepare() -> None:

@@ -77,6 +77,7 @@ class FlinkEngine:
         target: Describes the target tables.
         render: Makes the SQL.
         clock: Time.
+        reads_binlog: False for jobs with other sources than MySQL.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class FlinkEngine:
         target: Target,
         render: Renderer,
         clock: Clock,
+        reads_binlog: bool = True,
     ) -> None:
         self._client = client
         self._gateway = gateway
@@ -97,6 +99,7 @@ class FlinkEngine:
         self._target = target
         self._render = render
         self._clock = clock
+        self._reads_binlog = reads_binlog
 
     def launch(self, launch: Launch) -> str:
         """Submit a job; one of this id that exists already is adopted."""
@@ -188,9 +191,9 @@ class FlinkEngine:
         folder = self._folders.of_checkpoints(job_id)
         taken = folder / f"chk-{number}"
         if taken.is_dir():
-            return read_view(str(taken))
+            return self.read_state(str(taken))
         # Subsumed by a newer one already; that one holds as much and more.
-        newest = newest_view(folder, self._folders.of_savepoints(job_id))
+        newest = self.latest_state(job_id)
         if newest is None or newest.checkpoint_id < number:
             raise SavepointFailed(
                 f"checkpoint {number} of job {job_id} is not in {folder}",
@@ -201,12 +204,16 @@ class FlinkEngine:
     def latest_state(self, job_id: str) -> StateView | None:
         """Read the newest complete state of a job, also of one that Flink forgot."""
         return newest_view(
-            self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
+            self._folders.of_checkpoints(job_id),
+            self._folders.of_savepoints(job_id),
+            reads_binlog=self._reads_binlog,
         )
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""
-        done = newest_view(None, self._folders.of_savepoints(job_id))
+        done = newest_view(
+            None, self._folders.of_savepoints(job_id), reads_binlog=self._reads_binlog
+        )
         if done is not None and f"/{purpose}/" in done.path:
             return done
         try:
@@ -219,7 +226,7 @@ class FlinkEngine:
             self._client.wait_terminal(job_id, budget_seconds=budget_seconds)
         except EngineRejected as error:
             raise SavepointFailed(f"stop of job {job_id}: {error.message}") from error
-        return read_view(path)
+        return self.read_state(path)
 
     def cancel(self, job_id: str, *, budget_seconds: float) -> None:
         """Cancel without a savepoint and wait until it is over."""
@@ -228,7 +235,7 @@ class FlinkEngine:
 
     def read_state(self, path: str) -> StateView:
         """Read a checkpoint or savepoint by its path."""
-        return read_view(path)
+        return read_view(path, reads_binlog=self._reads_binlog)
 
     def transplant(
         self, savepoint: str, *, name: str, coordinates: Coordinates, drained: Sequence[Coordinates]

@@ -136,15 +136,14 @@ def on_the_command_line(lab: KafkaLab, command: str, path: Path) -> str:
     return done.output
 
 
-@contextmanager
-def running(lab: KafkaLab, folder: Path, variant: str) -> Iterator[StreamRuntime]:
-    """Look up the tables, copy them and leave the stream running."""
+def looked_up(lab: KafkaLab, folder: Path, variant: str) -> StreamRuntime:
+    """Look up the tables and return the stream, ready to be launched."""
     path = written(lab, folder, variant)
     assert "3 tables, written" in on_the_command_line(lab, "resolve", path)
     cdc, access = lab.stage.state.accounts["cdc"], lab.access("cdc_writer")
     made = stream_from_pipeline(
         path,
-        stream=variant + "_variant",
+        stream=f"{variant}_variant",
         source={"host": lab.stage.source.host, "username": cdc.user, "password": cdc.password},
         target={
             "topic_prefix": TOPIC_PREFIX,
@@ -156,9 +155,14 @@ def running(lab: KafkaLab, folder: Path, variant: str) -> Iterator[StreamRuntime
     wiring = replace(lab.wiring(made.spec), source=made.source, target=made.target)
     connection = wiring.connect()
     assert [fault.text for fault in connection.preflight() if fault.severity == "error"] == []
-    rt = connection.runtime
+    return connection.runtime
+
+
+@contextmanager
+def running(rt: StreamRuntime) -> Iterator[StreamRuntime]:
+    """Copy the tables and leave the stream running."""
     try:
-        assert {row.verdict for row in snapshot(rt).reconciliations} <= {"InSync", "Inconclusive"}
+        assert {row.verdict for row in snapshot(rt).reconciliations} == {"InSync"}
         deploy(rt)
         yield rt
     finally:
@@ -184,20 +188,17 @@ def differences(lab: KafkaLab, rt: StreamRuntime) -> list[str]:
 def test_a_variant_fills_the_topics_that_its_routes_name(
     lab: KafkaLab, tmp_path: Path, variant: str
 ) -> None:
-    topics = VARIANTS[variant][1]
-    with running(lab, tmp_path, variant) as rt:
-        assert [table.target_name for table in rt.spec.tables] == topics
-        executed(shop(lab), f"insert into `user` values (7, '{variant}')")
-        until(lambda: differences(lab, rt) == [])
-        executed(shop(lab), "delete from `user` where id = 7")
-        until(lambda: topic(lab, topics[2])[-1] == ({"id": 7}, None))
-        assert differences(lab, rt) == []
+    rt = looked_up(lab, tmp_path, variant)
+    assert [table.target_name for table in rt.spec.tables] == VARIANTS[variant][1]
+    # Ends with a savepoint; how changes go on from there is the next test's.
+    assert [row.verdict for row in snapshot(rt).reconciliations] == ["InSync"] * 3
+    assert differences(lab, rt) == []
 
 
 def test_a_whole_database_lands_in_compacted_topics_and_is_joined_there(
     lab: KafkaLab, tmp_path: Path
 ) -> None:
-    with running(lab, tmp_path, "default") as rt:
+    with running(looked_up(lab, tmp_path, "default")) as rt:
         shown = on_the_command_line(lab, "show", tmp_path / "default.yaml")
         assert "reader 1 (server id 28601, key id): order_dw.feedback, order_dw.order" in shown
         settings = KafkaClient(lab.access("admin"), 5.0, 10.0).settings(
