@@ -13,7 +13,12 @@ from typing import Literal
 from cdc_assets.core.observation import JobView
 from cdc_assets.core.source import SourceIdentity
 from cdc_assets.core.stream import StreamSpec, job_id_of, plan_of
-from cdc_assets.errors import EngineUnreachable, IdentityMismatch, RecoveryBlocked
+from cdc_assets.errors import (
+    ConfigurationError,
+    EngineUnreachable,
+    IdentityMismatch,
+    RecoveryBlocked,
+)
 from cdc_assets.operations.runtime import Budgets
 from cdc_assets.ports import Clock, IncarnationRow, Launch, Ledger, Server, StreamEngine, Target
 
@@ -125,7 +130,7 @@ def deploy_topics(rt: TopicRuntime, *, again: bool = False) -> Launched:
     rows = rt.ledger.incarnations(rt.name)
     last = rows[-1] if rows else None
     if last is not None:
-        _refuse_other_cluster(rt, last, cluster, again=again)
+        _refuse_others(rt, last, cluster, again=again)
         view = rt.engine.job(last.job_id)
         if view.state == "RUNNING" and not again and _same_sql(rt, last):
             state = rt.engine.checkpoint(last.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
@@ -168,9 +173,14 @@ def _judged(rt: TopicRuntime, row: IncarnationRow, view: JobView) -> tuple[Condi
     return "running", f"{what} runs, its last checkpoint is {age:.0f} s old"
 
 
-def _refuse_other_cluster(
-    rt: TopicRuntime, last: IncarnationRow, cluster: str, *, again: bool
-) -> None:
+def _refuse_others(rt: TopicRuntime, last: IncarnationRow, cluster: str, *, again: bool) -> None:
+    if last.identity.flavor != "kafka":
+        raise ConfigurationError(
+            "the ledger knows another stream of this name, which reads a database",
+            field="name",
+            value=rt.name,
+            hint="Give the stream of topics a name of its own",
+        )
     if again or last.identity.server_uuid == cluster:
         return
     raise IdentityMismatch(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -146,6 +146,17 @@ def test_another_cluster_behind_the_address_is_refused(world: World) -> None:
     assert (done.incarnation, done.restored_from) == (2, "initial")
     world.engine.fail(done.job_id, "x")
     assert f"{done.job_id}/chk-" in deploy_topics(world.rt).restored_from
+
+
+def test_the_name_of_another_stream_is_refused(world: World) -> None:
+    deploy_topics(world.rt)
+    row = world.rt.ledger.incarnations("joins")[0]
+    other = replace(row, stream="shop", identity=replace(row.identity, flavor="mariadb"))
+    world.rt.ledger.open_incarnation(other)
+    rt = replace(world.rt, spec=replace(world.rt.spec, name="shop"))
+    for again in (False, True):
+        with pytest.raises(ConfigurationError, match="another stream of this name"):
+            deploy_topics(rt, again=again)
 
 
 def test_again_begins_anew_and_ends_what_runs(world: World) -> None:
