@@ -133,9 +133,9 @@ def _check(part: str, text: str) -> None:
     try:
         with warnings.catch_warnings():
             # `[[`, `&&`, `--` in a class: Java takes them for sets of signs, Python will some day.
-            warnings.simplefilter("error", FutureWarning)
+            warnings.simplefilter("error")
             _compiled(part)
-    except (re.error, RecursionError, OverflowError, FutureWarning) as error:
+    except (re.error, ValueError, RecursionError, OverflowError, Warning) as error:
         what = " ".join(str(error).split())
         raise ConfigurationError(f"not a regular expression ({what})", value=text) from None
     plain = _CLASS.sub("x", _ESCAPED.sub("x", part))
