@@ -16,7 +16,7 @@ from cdc_assets.core.preflight import (
     judge_group,
     judge_server,
 )
-from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.readers import plan_readers, unreadable
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.shards import ShardedShape
 from cdc_assets.core.stream import StreamSpec, TableRef
@@ -123,6 +123,9 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             "shards that are one table",
             f"Narrow the pattern of {table.alias}, or make the shards alike",
         )
+    problem = unreadable(shape)
+    if problem:
+        yield Fault(shape.label, problem, "a name that it reads", "Rename it, or leave it out")
     if not shape.primary_key:
         yield Fault(
             shape.label,
