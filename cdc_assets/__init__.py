@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.component import CdcStreamComponent, MySqlToMySqlComponent
     from cdc_assets.component_iceberg import MySqlToIcebergComponent
     from cdc_assets.component_kafka import MySqlToKafkaComponent
+    from cdc_assets.component_pipeline import MySqlDatabaseToKafkaComponent
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.component_pyflink import PyFlinkToMySqlComponent, PyFlinkToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
@@ -25,6 +26,7 @@ if typing.TYPE_CHECKING:
         StreamSpec,
         TableRef,
     )
+    from cdc_assets.core.topic_stream import TopicStreamSpec, TopicTable, topic_tables
     from cdc_assets.core.transform import Lookup, Transform
     from cdc_assets.debezium.resource import KafkaConnectResource
     from cdc_assets.definitions_builder import build_cdc_definitions
@@ -35,6 +37,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.metadata import CdcMetadata
     from cdc_assets.mysql.resource import MySqlResource
     from cdc_assets.operations.runtime import Budgets
+    from cdc_assets.pipeline_stream import PipelineStream, stream_from_pipeline
     from cdc_assets.rds.resource import RdsResource
     from cdc_assets.sensors import build_rds_event_sensor, build_stream_health_sensor
     from cdc_assets.targets.resource import (
@@ -45,6 +48,7 @@ if typing.TYPE_CHECKING:
         StarRocksTargetResource,
         TargetResource,
     )
+    from cdc_assets.topic_assets import build_topic_definitions
     from cdc_assets.translator import CdcProps, CdcTranslator, StreamGraph
 
 _HOMES = {
@@ -61,6 +65,7 @@ _HOMES = {
     "KafkaTargetResource": "targets.resource",
     "LedgerResource": "ledger.resource",
     "Lookup": "core.transform",
+    "MySqlDatabaseToKafkaComponent": "component_pipeline",
     "MySqlResource": "mysql.resource",
     "MySqlTargetResource": "targets.resource",
     "MySqlToIcebergComponent": "component_iceberg",
@@ -68,6 +73,7 @@ _HOMES = {
     "MySqlToMySqlComponent": "component",
     "MySqlToPostgresComponent": "component_postgres",
     "MySqlToStarRocksComponent": "component_starrocks",
+    "PipelineStream": "pipeline_stream",
     "Policy": "core.recovery",
     "PostgresTargetResource": "targets.resource",
     "PyFlinkResource": "flink.resource",
@@ -83,12 +89,17 @@ _HOMES = {
     "TableRef": "core.stream",
     "TargetResource": "targets.resource",
     "Transform": "core.transform",
+    "TopicStreamSpec": "core.topic_stream",
+    "TopicTable": "core.topic_stream",
     "build_cdc_definitions": "definitions_builder",
     "build_health_check": "checks",
     "build_rds_event_sensor": "sensors",
     "build_reconciliation_checks": "checks",
     "build_recovery_job": "jobs",
     "build_stream_health_sensor": "sensors",
+    "build_topic_definitions": "topic_assets",
+    "stream_from_pipeline": "pipeline_stream",
+    "topic_tables": "core.topic_stream",
 }
 
 __all__ = [
@@ -105,6 +116,7 @@ __all__ = [
     "KafkaTargetResource",
     "LedgerResource",
     "Lookup",
+    "MySqlDatabaseToKafkaComponent",
     "MySqlResource",
     "MySqlTargetResource",
     "MySqlToIcebergComponent",
@@ -112,6 +124,7 @@ __all__ = [
     "MySqlToMySqlComponent",
     "MySqlToPostgresComponent",
     "MySqlToStarRocksComponent",
+    "PipelineStream",
     "Policy",
     "PostgresTargetResource",
     "PyFlinkResource",
@@ -126,6 +139,8 @@ __all__ = [
     "StreamSpec",
     "TableRef",
     "TargetResource",
+    "TopicStreamSpec",
+    "TopicTable",
     "Transform",
     "build_cdc_definitions",
     "build_health_check",
@@ -133,6 +148,9 @@ __all__ = [
     "build_reconciliation_checks",
     "build_recovery_job",
     "build_stream_health_sensor",
+    "build_topic_definitions",
+    "stream_from_pipeline",
+    "topic_tables",
 ]
 
 

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cdc_assets.errors import CdcError, ConfigurationError
+from cdc_assets.pipeline.command import pipeline
 from cdc_assets.smt.command import generate
 
 _STOP_PURPOSE = "person"
@@ -109,6 +110,7 @@ def cli(ctx: click.Context, definitions: Path) -> None:
 
 
 cli.add_command(generate)
+cli.add_command(pipeline)
 
 _STREAM = click.argument("stream")
 _JSON = click.option("--json", "as_json", is_flag=True, help="For programs.")

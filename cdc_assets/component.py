@@ -219,6 +219,15 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
     def target_database_name(self) -> str:
         """Return the name that the target tables' keys carry."""
 
+    def source(self) -> MySqlResource:
+        """Return where rows come from."""
+        return MySqlResource(
+            host=text_or_variable(self.source_host),
+            port=number_or_variable(self.source_port, field="source_port"),
+            username=text_or_variable(self.source_username),
+            password=text_or_variable(self.source_password),
+        )
+
     def spec(self) -> StreamSpec:
         """Return the stream.
 
@@ -287,12 +296,7 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
         del context
         return build_cdc_definitions(
             streams=self.spec(),
-            source=MySqlResource(
-                host=text_or_variable(self.source_host),
-                port=number_or_variable(self.source_port, field="source_port"),
-                username=text_or_variable(self.source_username),
-                password=text_or_variable(self.source_password),
-            ),
+            source=self.source(),
             target=self.target(),
             flink=self.flink(),
             connect=self.connect(),

@@ -98,6 +98,7 @@ class ServerFacts:
         zero_years: `database.table.column` names of YEAR columns that hold 0000.
         unprobed: Tables that are too large to be looked through for either.
         grants: The account's grants, upper case; empty when not asked.
+        uncaptured: Tables that the stream's patterns match and that it does not capture.
     """
 
     role: Role
@@ -122,6 +123,7 @@ class ServerFacts:
     zero_years: tuple[str, ...] = ()
     unprobed: tuple[str, ...] = ()
     grants: str = ""
+    uncaptured: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cdc_assets.core.preflight import (
     judge_server,
     missing_table,
 )
-from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.readers import plan_readers, unreadable
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.shards import ShardedShape
 from cdc_assets.core.stream import StreamSpec, TableRef
@@ -118,6 +118,14 @@ def _captured(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
             " OR <year column> = 0;",
             "warning",
         )
+    for table_label in server.uncaptured:
+        yield Fault(
+            table_label,
+            "matches the pipeline's tables, and the stream does not capture it",
+            "every matching table captured, or left out by tables.exclude",
+            "cdc-assets pipeline resolve <file>, then a new snapshot; or tables.exclude",
+            "warning",
+        )
 
 
 def _backticks(shape: TableShape) -> Iterator[Fault]:
@@ -140,6 +148,9 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
             "shards that are one table",
             f"Narrow the pattern of {table.alias}, or make the shards alike",
         )
+    problem = unreadable(shape)
+    if problem:
+        yield Fault(shape.label, problem, "a name that it reads", "Rename it, or leave it out")
     if not shape.primary_key:
         yield Fault(
             shape.label,
@@ -165,8 +176,11 @@ def _captured_table(spec: StreamSpec, table: TableRef, shape: TableShape) -> Ite
                 "columns outside the primary key",
                 f"Take {table.alias}.{name} out of exclude_columns",
             )
-    if spec.engine == "debezium":
-        return  # Its converters know every type of the server.
+    if spec.engine != "debezium":  # Its converters know every type of the server.
+        yield from _types(spec, table, shape)
+
+
+def _types(spec: StreamSpec, table: TableRef, shape: TableShape) -> Iterator[Fault]:
     for column in carried_names(spec, table, shape):
         try:
             carried(shape.label, column, target=spec.target_kind)

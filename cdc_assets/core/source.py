@@ -10,7 +10,8 @@ FIRST_EVENT = 4
 # What a signed 64-bit column of the ledger holds; no binlog file is longer.
 MAX_OFFSET = 2**63 - 1
 
-Flavor = Literal["mysql", "mariadb"]
+# `kafka`: of a stream that reads topics; the uuid is the cluster's id.
+Flavor = Literal["mysql", "mariadb", "kafka"]
 Sameness = Literal["same", "different", "unknown"]
 
 
@@ -38,7 +39,7 @@ class SourceIdentity:
     """Which server, and so which binlog history, a position is about.
 
     Attributes:
-        flavor: `mysql` or `mariadb`.
+        flavor: `mysql`, `mariadb`, or `kafka` for a cluster of brokers.
         version: As the server says it. Not part of the identity: an upgrade in place
             keeps the binlogs.
         server_id: Set by a person, so never enough alone.

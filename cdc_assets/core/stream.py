@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.table_patterns import TablePattern
 from cdc_assets.core.transform import Transform, doubled
 from cdc_assets.errors import ConfigurationError
 
@@ -38,6 +39,16 @@ _FLINK_TYPE = re.compile(
     r"(?:STRING|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DATE|BYTES"
     r"|DECIMAL ?\( ?[0-9]{1,2} ?, ?[0-9]{1,2} ?\)|TIMESTAMP(?:_LTZ)? ?\( ?[0-9] ?\))"
 )
+
+
+def is_flink_type(text: str) -> bool:
+    """Return whether a column can be declared with a type, where nothing else says it.
+
+    Example:
+        >>> is_flink_type("DECIMAL(10, 2)"), is_flink_type("STRING) WITH (")
+        (True, False)
+    """
+    return bool(_FLINK_TYPE.fullmatch(text))
 
 
 @dataclass(frozen=True, order=True)
@@ -87,6 +98,19 @@ class TableRef:
         if not dot or not name:
             raise ConfigurationError("write it as database.table", field="tables", value=text)
         return cls(database, name, target)
+
+
+@dataclass(frozen=True, order=True)
+class QualifiedTable(TableRef):
+    """A captured table that queries and settings call by its database, too.
+
+    For a stream that captures tables of one name from several databases.
+    """
+
+    @property
+    def alias(self) -> str:
+        """Return `database.table`."""
+        return self.label
 
 
 @dataclass(frozen=True, order=True)
@@ -183,7 +207,7 @@ class QuerySpec:
         """Refuse a declaration that cannot be one."""
         names = [name for name, _ in self.columns]
         for name, kind in self.columns:
-            if not _FLINK_TYPE.fullmatch(kind):
+            if not is_flink_type(kind):
                 raise ConfigurationError(
                     "not a Flink type that a query can be declared with",
                     field=f"queries.{self.target_name}.{name}",
@@ -289,6 +313,9 @@ class StreamSpec:
         engine: What reads the binlog and writes: a Flink job, or Debezium's connector.
         is_scripted: Whether a script of the user says what the job does; then nothing is known
             of its state, and each captured table has a reader of its own.
+        chosen_by: Patterns that the tables were found with. The preflight names tables that
+            match one and are not among the tables, because they were made later.
+        left_out: Patterns of tables that are not meant to be captured.
     """
 
     name: str
@@ -309,6 +336,8 @@ class StreamSpec:
     create_tables: bool = True
     engine: EngineKind = "flink"
     is_scripted: bool = False
+    chosen_by: tuple[TablePattern, ...] = ()
+    left_out: tuple[TablePattern, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""

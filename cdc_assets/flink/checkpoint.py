@@ -35,17 +35,18 @@ __all__ = [
 ]
 
 
-def read_checkpoint(directory_or_file: Path) -> CheckpointState:
+def read_checkpoint(directory_or_file: Path, *, reads_binlog: bool = True) -> CheckpointState:
     """Read a checkpoint or savepoint.
 
     Args:
         directory_or_file: Its directory, or the `_metadata` file in it. Use `local_path` for
             what Flink's REST API calls `external_path`.
+        reads_binlog: False for a job with other sources than MySQL, which are left out.
 
     Raises:
         CheckpointUnreadable: It is missing, or its bytes are not understood.
     """
-    return parse_checkpoint(directory_or_file).state
+    return parse_checkpoint(directory_or_file, reads_binlog=reads_binlog).state
 
 
 def parse_metadata(

@@ -89,8 +89,16 @@ class ParsedCheckpoint:
     state: CheckpointState
 
 
-def parse_checkpoint(directory_or_file: Path, *, load: Load = load_file) -> ParsedCheckpoint:
+def parse_checkpoint(
+    directory_or_file: Path, *, load: Load = load_file, reads_binlog: bool = True
+) -> ParsedCheckpoint:
     """Read a checkpoint and keep the bytes and spans it was read from.
+
+    Args:
+        directory_or_file: Its directory, or the `_metadata` file in it.
+        load: Reads a file.
+        reads_binlog: False for a job with other sources than MySQL, which are not read: every
+            source of Flink keeps its splits under one name, in a form of its own.
 
     Raises:
         CheckpointUnreadable: It is missing, or its bytes are not understood.
@@ -98,11 +106,16 @@ def parse_checkpoint(directory_or_file: Path, *, load: Load = load_file) -> Pars
     path = directory_or_file
     if path.name != METADATA_NAME:
         path = path / METADATA_NAME
-    return parse_files(StateFiles(load(path), path.parent, load, str(path)))
+    files = StateFiles(load(path), path.parent, load, str(path))
+    return parse_files(files, reads_binlog=reads_binlog)
 
 
-def parse_files(files: StateFiles) -> ParsedCheckpoint:
+def parse_files(files: StateFiles, *, reads_binlog: bool = True) -> ParsedCheckpoint:
     """Read a checkpoint from bytes that are at hand.
+
+    Args:
+        files: The bytes.
+        reads_binlog: See `parse_checkpoint`.
 
     Raises:
         CheckpointUnreadable: They are not understood.
@@ -111,7 +124,7 @@ def parse_files(files: StateFiles) -> ParsedCheckpoint:
     sources = tuple(
         _source(files, operator)
         for operator in metadata.operators
-        if any(_reader_state(subtask.managed) for subtask in operator.subtasks)
+        if reads_binlog and any(_reader_state(subtask.managed) for subtask in operator.subtasks)
     )
     operators = tuple(
         OperatorSummary(one.operator_id, one.name, one.uid, one.parallelism, one.max_parallelism)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Protocol
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.failure_text import classify_failure
@@ -14,7 +15,7 @@ from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
 from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import trigger_id_of
+from cdc_assets.core.stream import TableRef, trigger_id_of
 from cdc_assets.errors import (
     CdcError,
     ConfigurationError,
@@ -31,7 +32,7 @@ from cdc_assets.flink.sql_check import check_sql
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
 from cdc_assets.flink.transplant import transplant
-from cdc_assets.ports import Clock, Launch, Source, StateView, Target
+from cdc_assets.ports import Clock, Launch, Server, StateView, Target
 
 Renderer = Callable[[Launch, Sequence[TableShape], Sequence[TableShape]], RenderedStream]
 
@@ -71,6 +72,14 @@ class StateFolders:
         return f"{self.savepoints.rstrip('/')}/{job_id}/{purpose}"
 
 
+class Describer(Protocol):
+    """What the engine asks of a source."""
+
+    def shapes(self, server: Server, tables: Sequence[TableRef]) -> tuple[TableShape, ...]:
+        """Return the tables as the server describes them."""
+        ...
+
+
 class FlinkControl:
     """What is done with a job of any origin; a subclass starts them.
 
@@ -80,6 +89,7 @@ class FlinkControl:
         source: Describes the captured tables when a launch is rendered.
         target: Describes the target tables.
         clock: Time.
+        reads_binlog: False for jobs with other sources than MySQL.
     """
 
     def __init__(
@@ -87,15 +97,17 @@ class FlinkControl:
         *,
         client: FlinkClient,
         folders: StateFolders,
-        source: Source,
+        source: Describer,
         target: Target,
         clock: Clock,
+        reads_binlog: bool = True,
     ) -> None:
         self._client = client
         self._folders = folders
         self._source = source
         self._target = target
         self._clock = clock
+        self._reads_binlog = reads_binlog
 
     def job(self, job_id: str) -> JobView:
         """Return what Flink says of a job."""
@@ -162,9 +174,9 @@ class FlinkControl:
         folder = self._folders.of_checkpoints(job_id)
         taken = folder / f"chk-{number}"
         if taken.is_dir():
-            return read_view(str(taken))
+            return self.read_state(str(taken))
         # Subsumed by a newer one already; that one holds as much and more.
-        newest = newest_view(folder, self._folders.of_savepoints(job_id))
+        newest = self.latest_state(job_id)
         if newest is None or newest.checkpoint_id < number:
             raise SavepointFailed(
                 f"checkpoint {number} of job {job_id} is not in {folder}",
@@ -175,7 +187,9 @@ class FlinkControl:
     def latest_state(self, job_id: str) -> StateView | None:
         """Read the newest complete state of a job, also of one that Flink forgot."""
         return newest_view(
-            self._folders.of_checkpoints(job_id), self._folders.of_savepoints(job_id)
+            self._folders.of_checkpoints(job_id),
+            self._folders.of_savepoints(job_id),
+            reads_binlog=self._reads_binlog,
         )
 
     def copy_newest(self, job_id: str) -> StateView | None:
@@ -195,7 +209,9 @@ class FlinkControl:
 
     def stop(self, job_id: str, *, purpose: str, budget_seconds: float) -> StateView:
         """Stop with a savepoint; a finished one of this purpose is returned as it is."""
-        done = newest_view(None, self._folders.of_savepoints(job_id))
+        done = newest_view(
+            None, self._folders.of_savepoints(job_id), reads_binlog=self._reads_binlog
+        )
         if done is not None and f"/{purpose}/" in done.path:
             return done
         try:
@@ -208,7 +224,7 @@ class FlinkControl:
             self._client.wait_terminal(job_id, budget_seconds=budget_seconds)
         except EngineRejected as error:
             raise SavepointFailed(f"stop of job {job_id}: {error.message}") from error
-        return read_view(path)
+        return self.read_state(path)
 
     def cancel(self, job_id: str, *, budget_seconds: float) -> None:
         """Cancel without a savepoint and wait until it is over."""
@@ -217,7 +233,7 @@ class FlinkControl:
 
     def read_state(self, path: str) -> StateView:
         """Read a checkpoint or savepoint by its path."""
-        return read_view(path)
+        return read_view(path, reads_binlog=self._reads_binlog)
 
     def transplant(
         self, savepoint: str, *, name: str, coordinates: Coordinates, drained: Sequence[Coordinates]
@@ -264,6 +280,7 @@ class FlinkEngine(FlinkControl):
         target: Describes the target tables.
         render: Makes the SQL.
         clock: Time.
+        reads_binlog: False for jobs with other sources than MySQL.
     """
 
     def __init__(
@@ -272,12 +289,20 @@ class FlinkEngine(FlinkControl):
         client: FlinkClient,
         gateway: SqlGateway,
         folders: StateFolders,
-        source: Source,
+        source: Describer,
         target: Target,
         render: Renderer,
         clock: Clock,
+        reads_binlog: bool = True,
     ) -> None:
-        super().__init__(client=client, folders=folders, source=source, target=target, clock=clock)
+        super().__init__(
+            client=client,
+            folders=folders,
+            source=source,
+            target=target,
+            clock=clock,
+            reads_binlog=reads_binlog,
+        )
         self._gateway = gateway
         self._render = render
 

@@ -142,14 +142,10 @@ def render_stream(
     probes = [probe for table in spec.copied for probe in copies[table.alias].probes]
     for query in spec.queries:
         shape = _found(sinks, query.target_name)
-        columns, sql = _query_columns(shape, query, sink), _query_text(shape, query.sql)
-        key = key_of(shape) if sink.has_columns else query.key
-        options = sink_options(launch, shape.name, sink)
-        ddl.append(create_table(f"{SINK_PREFIX}{shape.name}", columns, key, options))
-        inserts.append(f"INSERT INTO {quote_identifier(f'{SINK_PREFIX}{shape.name}')}\n{sql}")
-        probes.append(
-            Probe(f"queries.{query.target_name}", query.sql, sql, tuple(columns), is_query=True)
-        )
+        made, insert, probe = _query(launch, shape, query, sink)
+        ddl.append(made)
+        inserts.append(insert)
+        probes.append(probe)
     clash = {table.alias for table in spec.tables} & {f"{SINK_PREFIX}{name}" for name in sinks}
     if clash:
         raise ConfigurationError("clashes with a sink", field="tables", value=min(clash))
@@ -183,6 +179,40 @@ def _lookup_shapes(spec: StreamSpec, lookups: LookupTables | None) -> Mapping[st
     return {shape.name: shape for shape in lookups.describe(spec.lookup_tables)}
 
 
+def render_queries(
+    launch: Launch,
+    ddl: Sequence[str],
+    target_shapes: Sequence[TableShape],
+    *,
+    sink: Sink,
+    secrets: Sequence[tuple[str, str]] = (),
+) -> RenderedStream:
+    """Return the SQL of a job of queries only, whose tables are read by other DDL.
+
+    Args:
+        launch: Name, queries and state.
+        ddl: What makes the tables that the queries read.
+        target_shapes: The target tables.
+        sink: Where rows go.
+        secrets: Options of the DDL that nobody may see, as names and values.
+
+    Raises:
+        ConfigurationError: A target table or a name does not fit.
+    """
+    sinks = {shape.name: shape for shape in target_shapes}
+    statements, inserts = list(ddl), list[str]()
+    for query in launch.spec.queries:
+        shape = _found(sinks, query.target_name)
+        made, insert, _ = _query(launch, shape, query, sink)
+        statements.append(made)
+        inserts.append(insert)
+    body = "\n".join(f"{insert};" for insert in inserts)
+    statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
+    config = job_settings(launch.spec)
+    text = _for_people(statements, statement, config, (*secrets, *sink.secrets))
+    return RenderedStream(tuple(statements), statement, config, text)
+
+
 def _found(shapes: Mapping[str, TableShape], name: str) -> TableShape:
     shape = shapes.get(name)
     if shape is None:
@@ -211,6 +241,18 @@ def sink_options(launch: Launch, name: str, sink: Sink) -> Mapping[str, str]:
     found = _JOB.findall(launch.restore_path or "")
     owner = found[-1] if found else launch.job_id
     return {key: value.replace(JOB_ID, owner) for key, value in options.items()}
+
+
+def _query(
+    launch: Launch, shape: TableShape, query: QuerySpec, sink: Sink
+) -> tuple[str, str, Probe]:
+    """Return the DDL of a query's target table, the INSERT, and what Flink is asked about it."""
+    columns, sql = _query_columns(shape, query, sink), _query_text(shape, query.sql)
+    key = key_of(shape) if sink.has_columns else query.key
+    name = f"{SINK_PREFIX}{shape.name}"
+    ddl = create_table(name, columns, key, sink_options(launch, shape.name, sink))
+    probe = Probe(f"queries.{query.target_name}", query.sql, sql, tuple(columns), is_query=True)
+    return ddl, f"INSERT INTO {quote_identifier(name)}\n{sql}", probe
 
 
 def _query_columns(shape: TableShape, query: QuerySpec, sink: Sink) -> list[tuple[str, str]]:

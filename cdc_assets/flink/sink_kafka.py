@@ -92,6 +92,22 @@ class KafkaSink:
             **(self._transactions(spec, topic) if self.delivery == "exactly-once" else {}),
         }
 
+    def reading(self, name: str) -> Mapping[str, str]:
+        """Return the options of a table that reads a topic from its beginning.
+
+        Flink reads records of transactions that were given up unless it is told not to.
+        """
+        return {
+            "connector": "upsert-kafka",
+            "topic": topic_of(self.prefix, name),
+            "properties.bootstrap.servers": self.access.servers,
+            **self._security(),
+            "properties.isolation.level": "read_committed",
+            "key.format": "json",
+            "value.format": "json",
+            "value.fields-include": "ALL",
+        }
+
     def checked_column(self, name: str, *, field: str) -> str:  # noqa: ARG002 - of the protocol
         """Return the name: a JSON object takes any."""
         return name

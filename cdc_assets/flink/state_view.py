@@ -59,13 +59,17 @@ def _split(path: str, source: SourceState) -> SplitPosition:
     )
 
 
-def read_view(path: str) -> StateView:
+def read_view(path: str, *, reads_binlog: bool = True) -> StateView:
     """Read a checkpoint or savepoint by the path that Flink prints.
+
+    Args:
+        path: Of the folder.
+        reads_binlog: False for a job with other sources than MySQL; its view has no splits.
 
     Raises:
         CheckpointUnreadable: It cannot be read or parsed.
     """
-    return view_of(path, read_checkpoint(local_path(path)))
+    return view_of(path, read_checkpoint(local_path(path), reads_binlog=reads_binlog))
 
 
 def _complete(folder: Path) -> Iterator[Path]:
@@ -77,7 +81,9 @@ def _complete(folder: Path) -> Iterator[Path]:
         yield from (found.parent for found in folder.glob(f"*/{_METADATA}"))
 
 
-def newest_view(checkpoints: Path | None, savepoints: Path) -> StateView | None:
+def newest_view(
+    checkpoints: Path | None, savepoints: Path, *, reads_binlog: bool = True
+) -> StateView | None:
     """Read the newest complete state of one job, by Flink's own number.
 
     Checkpoints and savepoints of a job share one counter. Flink deletes old checkpoints
@@ -87,12 +93,13 @@ def newest_view(checkpoints: Path | None, savepoints: Path) -> StateView | None:
         checkpoints: The job's checkpoint folder, which holds `chk-<n>`; None for savepoints
             only.
         savepoints: The job's savepoint folder, which holds one folder per purpose.
+        reads_binlog: False for a job with other sources than MySQL; its view has no splits.
 
     Raises:
         CheckpointUnreadable: The newest state is there and cannot be parsed.
     """
     for _ in range(3):
-        chosen = _newest(checkpoints, savepoints)
+        chosen = _newest(checkpoints, savepoints, reads_binlog=reads_binlog)
         if chosen is None:
             return None
         path, state = chosen
@@ -101,7 +108,9 @@ def newest_view(checkpoints: Path | None, savepoints: Path) -> StateView | None:
     return None
 
 
-def _newest(checkpoints: Path | None, savepoints: Path) -> tuple[Path, CheckpointState] | None:
+def _newest(
+    checkpoints: Path | None, savepoints: Path, *, reads_binlog: bool
+) -> tuple[Path, CheckpointState] | None:
     found = [] if checkpoints is None else [*_complete(checkpoints)]
     if savepoints.is_dir():
         for purpose in savepoints.iterdir():
@@ -112,7 +121,7 @@ def _newest(checkpoints: Path | None, savepoints: Path) -> tuple[Path, Checkpoin
         if path.name.startswith("chk-") and best and _number(path) <= best[1].checkpoint_id:
             continue
         try:
-            state = read_checkpoint(path)
+            state = read_checkpoint(path, reads_binlog=reads_binlog)
         except CheckpointUnreadable:
             if not (path / _METADATA).exists():
                 continue

@@ -24,9 +24,10 @@ from cdc_assets.core.preflight import (
     TargetFacts,
 )
 from cdc_assets.core.preflight_tables import carried_names, left_out
-from cdc_assets.core.row_sql import Statement, quote_name, table_name, text_of
+from cdc_assets.core.row_sql import Statement, list_tables, quote_name, table_name, text_of
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_patterns import matching
 from cdc_assets.errors import CdcError, ConfigurationError, SourceDenied, SourceError
 from cdc_assets.mysql.births import prepare_statements, read_birth
 from cdc_assets.mysql.client import MySqlSource, describe
@@ -175,9 +176,20 @@ def _asked(session: Session, facts: ServerFacts, spec: StreamSpec) -> ServerFact
         grants=_grants(session) if spec.engine == "debezium" else "",
         shapes=shapes,
         cascades=tuple(each for shape in readable for each in _cascades(session, shape)),
+        uncaptured=_uncaptured(session, spec),
         # Last: the connection is spent by it.
         may_dump=_may_dump(session, text_of(end[0][0])) if end else _has_replication(session),
     )
+
+
+def _uncaptured(session: Session, spec: StreamSpec) -> tuple[str, ...]:
+    if not spec.chosen_by:
+        return ()
+    names = [(text_of(row[0]), text_of(row[1])) for row in session.rows(list_tables())]
+    known = {(table.database, table.name) for table in spec.tables}
+    left_out = set(matching(spec.left_out, names))
+    found = (name for name in matching(spec.chosen_by, names) if name not in known | left_out)
+    return tuple(".".join(name) for name in found)
 
 
 def _account(session: Session) -> str:

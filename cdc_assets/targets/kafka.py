@@ -97,6 +97,14 @@ class KafkaTarget:
                 )
         return tuple(TableShape(self._prefix, name, (), ()) for name in names)
 
+    def cluster_id(self) -> str:
+        """Return which cluster this is; offsets mean nothing in another one.
+
+        Raises:
+            TargetUnreachable: No answer in time.
+        """
+        return self._client.cluster().cluster_id
+
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
         """Create the topics that are missing, compacted, if the policy says so.
 

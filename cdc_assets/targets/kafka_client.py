@@ -70,6 +70,7 @@ class Cluster:
 
     brokers: int
     topics: Mapping[str, TopicLayout]
+    cluster_id: str = ""
 
 
 class KafkaClient:
@@ -103,7 +104,7 @@ class KafkaClient:
             for name, topic in found.topics.items()
             if topic.error is None and topic.partitions
         }
-        return Cluster(len(found.brokers), topics)
+        return Cluster(len(found.brokers), topics, str(found.cluster_id or ""))
 
     def operations(self, topics: Sequence[str]) -> dict[str, tuple[str, ...] | None]:
         """Return what the account may do with each topic, None where the brokers do not say."""

@@ -8,8 +8,10 @@ import pytest
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Cascade, Fault, PreflightFacts, ServerFacts, TargetFacts
 from cdc_assets.core.preflight_tables import judge
+from cdc_assets.core.readers import describe_table
 from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
 from cdc_assets.core.transform import Transform
+from cdc_assets.errors import ConfigurationError
 
 ID = Column("id", "bigint", "bigint(20)", nullable=False)
 NAME = Column("name", "varchar", "varchar(50)", charset="utf8mb4", collation="utf8mb4_general_ci")
@@ -57,6 +59,24 @@ def only(facts: PreflightFacts) -> Fault:
 
 def test_a_ready_stream_has_no_fault() -> None:
     assert judge(GOOD) == ()
+
+
+@pytest.mark.parametrize("name", ["o'clock", "back`tick"])
+def test_a_table_that_the_reader_cannot_ask_for_is_an_error(name: str) -> None:
+    spec = replace(SPEC, tables=(TableRef("shop", name, "orders"),))
+    shape = replace(ORDERS, name=name)
+    fault = only(
+        replace(with_server(shapes={shape.label: shape}, may_select={shape.label: True}), spec=spec)
+    )
+    assert "Flink CDC cannot read a table with" in fault.found
+    with pytest.raises(ConfigurationError, match="Rename it"):
+        describe_table(spec, spec.tables[0], shape)
+
+
+def test_a_table_that_was_made_after_the_list_is_a_warning() -> None:
+    fault = only(with_server(uncaptured=("shop.late",)))
+    assert (fault.field, fault.severity) == ("shop.late", "warning")
+    assert "cdc-assets pipeline resolve" in fault.fix
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,11 @@ def test_what_is_not_right_in_both_phases_is_refused_by_name(refused: Column, re
     assert refused.column_type in str(caught.value)
 
 
+def test_a_column_that_the_reader_does_not_find_is_refused() -> None:
+    with pytest.raises(UnsupportedType, match="backtick"):
+        carried("shop.orders", Column("a`b", "int", "int(11)"))
+
+
 @pytest.mark.parametrize(
     ("kind", "flink"),
     [("datetime(3)", "TIMESTAMP(3)"), ("timestamp", "TIMESTAMP(0)"), ("bigint(20)", "BIGINT")],

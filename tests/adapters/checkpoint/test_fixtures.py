@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from cdc_assets.errors import CheckpointUnreadable
 from cdc_assets.flink.checkpoint import read_checkpoint
 from cdc_assets.flink.metadata_format import INLINE
 from cdc_assets.flink.metadata_reader import read_metadata
+from cdc_assets.flink.state_view import newest_view, read_view
 from tests.adapters.checkpoint.builder import FIXTURES
 
 CONSTRUCTED = [
@@ -73,3 +77,25 @@ def test_the_structure_is_that_of_the_description(folder: str, size: int) -> Non
     assert subtask.raw is None
     assert [keyed.kind for keyed in subtask.keyed] == [0, 0]
     assert subtask.channels == ()
+
+
+def test_of_a_job_with_other_sources_the_number_is_read_and_no_split(tmp_path: Path) -> None:
+    data = (FIXTURES / "flink-1.20.4-v4-binlog" / "_metadata").read_bytes()
+    folder = tmp_path / "chk-7"
+    folder.mkdir()
+    # As Kafka's source has it: the same name of the state, and splits of version 0.
+    metadata = read_metadata(data)
+    stream = metadata.operators[0].subtasks[0].managed
+    assert stream is not None
+    assert stream.stream is not None
+    version = stream.stream.data_start + stream.states[0].offsets[0] + 4
+    data = data[:version] + bytes(4) + data[version + 4 :]
+    (folder / "_metadata").write_bytes(data)
+    with pytest.raises(CheckpointUnreadable, match="split version 0 is not supported"):
+        read_checkpoint(folder)
+    state = read_checkpoint(folder, reads_binlog=False)
+    assert (state.checkpoint_id, state.sources) == (7, ())
+    view = read_view(str(folder), reads_binlog=False)
+    assert (view.checkpoint_id, view.splits, view.path) == (7, (), str(folder))
+    newest = newest_view(tmp_path, tmp_path / "none", reads_binlog=False)
+    assert newest == view

@@ -9,7 +9,14 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef, plan_of
+from cdc_assets.core.stream import (
+    QualifiedTable,
+    QuerySpec,
+    ServerIdRange,
+    StreamSpec,
+    TableRef,
+    plan_of,
+)
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.render import RenderedStream, StreamRenderer
 from cdc_assets.flink.sink_kafka import KafkaSink
@@ -76,6 +83,20 @@ def test_a_chosen_topic_name_stays_and_the_others_are_database_and_table() -> No
     assert SPEC.target_names == ("shop.orders", "people")
     assert replace(SPEC, parallelism=2).target_names == SPEC.target_names
     assert SPEC.target_label("people") == "dw.people"
+
+
+def test_tables_of_one_name_in_two_databases_are_two_readers_and_two_topics() -> None:
+    refs = (QualifiedTable("shop", "orders"), QualifiedTable("other", "orders"))
+    spec = replace(SPEC, tables=refs, exclude_columns=("other.orders.name",))
+    shape = TableShape("shop", "orders", (ID, NAME), ("id",))
+    text = render(spec, shapes=(shape, replace(shape, database="other")))
+    assert [ddl.partition(" (")[0] for ddl in text.ddl] == [
+        "CREATE TEMPORARY TABLE `shop.orders`", "CREATE TEMPORARY TABLE `target.shop.orders`",
+        "CREATE TEMPORARY TABLE `other.orders`", "CREATE TEMPORARY TABLE `target.other.orders`",
+    ]  # fmt: skip
+    assert "INSERT INTO `target.other.orders` (`id`)\nSELECT `id`\nFROM `other.orders`" in (
+        text.statement
+    )
 
 
 def test_at_least_once_needs_no_transactions() -> None:
@@ -209,9 +230,9 @@ def test_a_name_that_kafka_does_not_take_is_refused_with_a_way_out(name: str) ->
 
 
 def test_any_column_name_is_written() -> None:
-    odd = replace(NAME, name="a `b`.c-d😀")
+    odd = replace(NAME, name="a 'b'.c-d😀")
     text = render(
         replace(SPEC, tables=(TableRef("shop", "orders"),)),
         shapes=(replace(ORDERS, columns=(ID, odd)),),
     )
-    assert "`a ``b``.c-d😀` STRING" in sink_ddl(text, "shop.orders")
+    assert "`a 'b'.c-d😀` STRING" in sink_ddl(text, "shop.orders")

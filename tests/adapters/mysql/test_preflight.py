@@ -10,6 +10,7 @@ import pytest
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Cascade, ServerFacts
 from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.table_patterns import parse_patterns
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.preflight import gather
@@ -52,6 +53,22 @@ def facts(**settings: str) -> ServerFacts:
     source = MySqlSource(Server("db", 3306), "cdc", "pw")
     target = MySqlTarget(Server("dw", 3306), "dw", "writer", "pw")
     return gather(source, SPEC, target, **settings).source
+
+
+def test_tables_that_the_patterns_match_and_the_stream_leaves_are_named(
+    server: ScriptedServer,
+) -> None:
+    server.answers["SELECT TABLE_SCHEMA, TABLE_NAME"] = [
+        ("shop", "orders"), ("shop", "late"), ("shop", "tmp_x"), ("other", "t"),
+    ]  # fmt: skip
+    assert facts().uncaptured == ()
+    spec = replace(
+        SPEC,
+        chosen_by=parse_patterns("shop.\\.*"),
+        left_out=parse_patterns("shop.tmp_\\.*"),
+    )
+    source = MySqlSource(Server("db", 3306), "cdc", "pw")
+    assert gather(source, spec, None).source.uncaptured == ("shop.late",)
 
 
 def test_a_ready_server_is_described() -> None:
