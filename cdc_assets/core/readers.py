@@ -220,8 +220,8 @@ def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) 
 def unreadable(shape: TableShape) -> str:
     """Return why Flink CDC cannot read a table of this name, empty where it can.
 
-    Seen with Flink CDC 3.5: it puts the name into `SHOW TABLE STATUS LIKE '...'` as it is, and
-    the snapshot fails.
+    Seen with Flink CDC 3.5: the snapshot of a table with `'` fails with an error in its SQL.
+    A table with a backtick was not proved right in snapshot and stream.
 
     Example:
         >>> unreadable(TableShape("d", "o'clock", (), ()))
