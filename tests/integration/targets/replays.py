@@ -22,13 +22,14 @@ Rows = Mapping[object, tuple[object, ...]]
 
 
 def create_replayed(source: Login) -> None:
-    """Make the source table with three rows."""
+    """Make the source table with four rows; the last one is never changed."""
     executed(
         source,
         f"drop table if exists {TABLE}",
         f"create table {TABLE} (id int primary key, item varchar(40), price decimal(10,2))"
         " charset utf8mb4",
-        f"insert into {TABLE} values (1, 'tea', 1.25), (2, 'größe 😀', null), (3, '', -1)",
+        f"insert into {TABLE} values (1, 'tea', 1.25), (2, 'größe 😀', null), (3, '', -1),"
+        " (9, 'never', 9)",
     )
 
 
