@@ -66,6 +66,10 @@ def reader_of(column: Column) -> Callable[[Any], object]:
             return lambda value: b"\x01" if value else b"\x00"
         # Debezium writes the lowest byte first.
         return lambda value: base64.b64decode(value)[::-1].rjust((size + 7) // 8, b"\0")
+    if kind.base == "double" and kind.scale is not None:
+        # DOUBLE(20, 5) is stored as it comes out of the rounding; the server shows 5 digits.
+        digits = kind.scale
+        return lambda value: round(float(value), digits)
     if kind.base == "datetime":
         unit = "milliseconds" if (kind.size or 0) <= _MILLISECONDS else "microseconds"
         return lambda value: _EPOCH + timedelta(**{unit: value})

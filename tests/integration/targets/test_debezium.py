@@ -27,6 +27,7 @@ from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.workload import Login, Writer, execute, seed
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest
+from cdc_assets.operations.observe import Memory, observe
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.recover import recover
 from cdc_assets.operations.runtime import StreamRuntime
@@ -52,7 +53,7 @@ TYPES: Mapping[str, Group] = {
         "float": ["3.14", "-1e10", "0", None],
         "time": ["838:59:59", "-838:59:59", "-00:00:01", "13:14:15", "00:00:00", None],
         "time(6)": ["13:14:15.678901", "-00:00:00.000001", None],
-        "year": ["1901", "2155", "2024", "0000", None],
+        "year": ["1901", "2155", "2024", None],
     },
 }
 
@@ -170,6 +171,7 @@ def test_a_stream_is_copied_switched_over_and_equal(lab: DebeziumLab) -> None:
         execute(stage.source, "alter table orders add column extra int")
         execute(stage.source, "update orders set extra = 7 where id = 1")
         until(lambda: differing(lab, rt) == {})
+        observe(rt, Memory())  # as the health sensor does: it records the position
         kill_service(stage.home, NAME)
         execute(stage.source, "update orders set extra = 8 where id = 1")
         until(lambda: rt.engine.job(row.job_id).state == "UNKNOWN")
