@@ -110,7 +110,7 @@ def _missing(
         f"{namespace}.{name}",
         "a table with the stream's columns",
         "\n".join((create_catalog_sql(catalog, CATALOG), *statements)),
-        is_made=spec.create_tables,
+        is_made=spec.makes(name),
     )
     if has_namespace:
         return fault

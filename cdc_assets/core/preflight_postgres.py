@@ -213,7 +213,7 @@ def _copy(
     found = facts.tables.get(name)
     if found is None:
         statement = create_table(source, facts.schema, name, columns=tuple(writable))
-        yield _no_table(facts, name, f"{statement};", makes=spec.create_tables)
+        yield _no_table(facts, name, f"{statement};", makes=spec.makes(name))
         return
     yield from _table(facts, found)
     yield from _pair(found, source, writable, written_names(spec, table))

@@ -152,7 +152,7 @@ def _copied(
             + ";"
         )
         if found is None:
-            yield missing_table(label, _WANTED, create, is_made=spec.create_tables)
+            yield missing_table(label, _WANTED, create, is_made=spec.makes(table.target_name))
         else:
             yield _wrong_model(label, found, create)
         return

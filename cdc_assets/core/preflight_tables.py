@@ -269,8 +269,8 @@ def _target_table(spec: StreamSpec, target: TargetFacts, name: str) -> Iterator[
             "a table with the stream's columns",
             statement
             or f"CREATE TABLE {_label(label)} (<the query's columns>, PRIMARY KEY (<key>));",
-            is_made=bool(statement) and spec.create_tables and name in target.may_create,
-            lacks=grant if statement and spec.create_tables else "",
+            is_made=bool(statement) and spec.makes(name) and name in target.may_create,
+            lacks=grant if statement and spec.makes(name) else "",
         )
         return
     missing = target.missing_privileges.get(name, ())

@@ -431,6 +431,16 @@ class StreamSpec:
         """Return what is done to the rows of a table; one that does nothing where none is given."""
         return self._by_table.get(table.alias) or Transform(table.alias)
 
+    def makes(self, target_name: str) -> bool:
+        """Return whether a snapshot makes this target table where it is missing.
+
+        Not where columns are computed: what types they have, a person knows.
+        """
+        return self.create_tables and any(
+            table.target_name == target_name and not self.transform_of(table).computed
+            for table in self.copied
+        )
+
     def leaves_out(self, table: TableRef, shape: TableShape, column: str) -> bool:
         """Return whether a column of a captured table is not copied."""
         if f"{table.alias}.{column}".lower() in self._excluded:

@@ -319,9 +319,11 @@ def _target_facts(target: TargetProbe, spec: StreamSpec, source: ServerFacts) ->
             missing_privileges=target.missing_privileges(tuple(shapes.values())),
             account=target.account(),
             may_create=target.may_create(
-                [each.target_name for each in spec.copied if each.target_name not in shapes]
-                if spec.create_tables
-                else ()
+                [
+                    each.target_name
+                    for each in spec.copied
+                    if spec.makes(each.target_name) and each.target_name not in shapes
+                ]
             ),
         )
     except CdcError as error:

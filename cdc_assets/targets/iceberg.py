@@ -105,7 +105,7 @@ class IcebergTarget:
         made: list[str] = []
         for table in spec.copied:
             name = table.target_name
-            if self._lake.table(name) is None:
+            if spec.makes(name) and self._lake.table(name) is None:
                 each = describe_table(spec, table, sources.get(table.label))
                 statements = creation(spec, each, has_namespace=self._lake.has_namespace())
                 self._make(self._run_sql, name, statements)

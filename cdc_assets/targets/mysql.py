@@ -188,7 +188,7 @@ class MySqlTarget:
         made: list[str] = []
         for table in spec.copied:
             source = sources.get(table.label)
-            if source is None or table.target_name in known:
+            if source is None or table.target_name in known or not spec.makes(table.target_name):
                 continue
             columns = left_out(spec, table, source)
             self._make(

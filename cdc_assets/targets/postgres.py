@@ -179,7 +179,7 @@ class PostgresTarget:
         made: list[str] = []
         for table in spec.copied:
             source, name = sources.get(table.label), table.target_name
-            if source is None or name in known:
+            if source is None or name in known or not spec.makes(name):
                 continue
             columns = writable_columns(spec, table, source)
             statement = create_table(source, self._schema, name, columns=columns)

@@ -178,7 +178,7 @@ class StarRocksTarget:
         made: list[str] = []
         for table in spec.copied:
             source, name = sources.get(table.label), table.target_name
-            if source is None or name in known:
+            if source is None or name in known or not spec.makes(name):
                 continue
             statement = self.create_statement(source, name, exclude=left_out(spec, table, source))
             self._make(name, statement)

@@ -171,3 +171,11 @@ def test_iceberg_keeps_the_last_row_of_each_key_below_a_filter_or_a_query() -> N
     assert replace(plain, transforms=(Transform("orders", filter="id > 1"),)).materializes
     assert replace(plain, queries=(QuerySpec("q", "SELECT 1"),)).materializes
     assert not spec(Transform("orders", filter="id > 1")).materializes
+
+
+def test_a_table_with_computed_columns_is_not_made_by_itself() -> None:
+    assert spec().makes("orders")
+    assert spec(Transform("orders", filter="id > 1")).makes("orders")
+    assert not spec(Transform("orders", computed=(("total", "amount * 2"),))).makes("orders")
+    assert not spec(create_tables=False).makes("orders")
+    assert not spec().makes("sums")
