@@ -18,14 +18,11 @@ if typing.TYPE_CHECKING:
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.component_pyflink import PyFlinkToMySqlComponent, PyFlinkToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
+    from cdc_assets.core.queries import QuerySpec
     from cdc_assets.core.recovery import Policy
-    from cdc_assets.core.stream import (
-        QuerySpec,
-        ServerIdRange,
-        ShardedTable,
-        StreamSpec,
-        TableRef,
-    )
+    from cdc_assets.core.server_ids import ServerIdRange
+    from cdc_assets.core.stream import StreamSpec
+    from cdc_assets.core.table_refs import ShardedTable, TableRef
     from cdc_assets.core.topic_stream import TopicStreamSpec, TopicTable, topic_tables
     from cdc_assets.core.transform import Lookup, Transform
     from cdc_assets.debezium.resource import KafkaConnectResource
@@ -79,14 +76,14 @@ _HOMES = {
     "PyFlinkResource": "flink.resource",
     "PyFlinkToMySqlComponent": "component_pyflink",
     "PyFlinkToPostgresComponent": "component_pyflink",
-    "QuerySpec": "core.stream",
+    "QuerySpec": "core.queries",
     "RdsResource": "rds.resource",
-    "ServerIdRange": "core.stream",
-    "ShardedTable": "core.stream",
+    "ServerIdRange": "core.server_ids",
+    "ShardedTable": "core.table_refs",
     "StarRocksTargetResource": "targets.resource",
     "StreamGraph": "translator",
     "StreamSpec": "core.stream",
-    "TableRef": "core.stream",
+    "TableRef": "core.table_refs",
     "TargetResource": "targets.resource",
     "Transform": "core.transform",
     "TopicStreamSpec": "core.topic_stream",

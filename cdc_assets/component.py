@@ -11,15 +11,11 @@ import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cdc_assets.component_etl import TransformAttributes
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import (
-    QuerySpec,
-    ServerIdRange,
-    ShardedTable,
-    StreamSpec,
-    TableRef,
-    TargetKind,
-)
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, TargetKind
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.definitions_builder import build_cdc_definitions
 from cdc_assets.errors import ConfigurationError

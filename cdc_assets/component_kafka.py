@@ -17,7 +17,8 @@ from cdc_assets.component import (
     text_or_variable,
 )
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
-from cdc_assets.core.stream import QuerySpec, StreamSpec, TargetKind
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource

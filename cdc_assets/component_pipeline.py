@@ -12,7 +12,8 @@ from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from cdc_assets.component import LINK, StreamScaffoldParams, scaffolded
 from cdc_assets.component_kafka import MySqlToKafkaComponent
-from cdc_assets.core.stream import ServerIdRange, StreamSpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.pipeline_stream import PipelineStream, stream_from_pipeline
 from cdc_assets.targets.resource import KafkaTargetResource

@@ -17,7 +17,8 @@ from cdc_assets.component import (
     text_or_variable,
 )
 from cdc_assets.component_postgres import MySqlToPostgresComponent
-from cdc_assets.core.stream import QuerySpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.flink.resource import PyFlinkResource
 
 SCRIPT = "stream.py"

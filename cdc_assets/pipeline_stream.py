@@ -10,7 +10,8 @@ from typing import Any
 import dagster as dg
 
 from cdc_assets.component import number_or_variable, text_or_variable
-from cdc_assets.core.stream import ServerIdRange, StreamSpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.pipeline.compile import compile_stream, stream_name

@@ -18,8 +18,10 @@ from cdc_assets.core.observation import (
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.row_sql import Statement
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.source import FileBirth, SourceIdentity
-from cdc_assets.core.stream import IncarnationKind, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import IncarnationKind, StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.table_versions import TableVersion
 
 # A primary key's values in key order, as the driver returns them.

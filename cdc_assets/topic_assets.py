@@ -11,7 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.stream import TableRef
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.topic_stream import TopicStreamSpec
 from cdc_assets.deadline import DeadlinePassed, within
 from cdc_assets.engines import sink_of

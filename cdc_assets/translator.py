@@ -8,7 +8,9 @@ from typing import Literal, cast
 
 import dagster as dg
 
-from cdc_assets.core.stream import QuerySpec, ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.metadata import STREAM_TAG
 
 PartKind = Literal["source_table", "snapshot", "stream", "target_table"]

@@ -8,7 +8,8 @@ from typing import Literal
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.source import Flavor
-from cdc_assets.core.stream import ShardedTable, StreamSpec
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable
 
 Severity = Literal["error", "warning"]
 Role = Literal["source", "green"]

@@ -16,7 +16,8 @@ from cdc_assets.core.postgres_names import (
 from cdc_assets.core.postgres_types import misfit, target_column, target_type
 from cdc_assets.core.preflight import Fault, missing_table
 from cdc_assets.core.preflight_tables import carried_names
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform_check import written_names
 
 # Columns that the server computes are described since this version.

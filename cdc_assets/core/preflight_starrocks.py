@@ -21,7 +21,8 @@ from cdc_assets.core.starrocks import (
     quote,
     starrocks_type,
 )
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform_check import written_names
 from cdc_assets.core.types import TEXT_BYTES, MySqlType, carried
 from cdc_assets.errors import UnsupportedType

@@ -20,7 +20,8 @@ from cdc_assets.core.preflight import (
 from cdc_assets.core.readers import plan_readers, unreadable
 from cdc_assets.core.row_sql import is_jdbc_name, quote_name
 from cdc_assets.core.shards import ShardedShape
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform_check import transform_faults, written_names
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import carried, is_integer_key, natural_type, target_column

@@ -20,8 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import METADATA_COLUMNS, ShardedShape
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform import Transform
 from cdc_assets.core.types import Carried, carried, is_integer_key
 from cdc_assets.errors import ConfigurationError

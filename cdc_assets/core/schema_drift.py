@@ -13,7 +13,8 @@ from typing import Any, Literal, cast
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.readers import common_type
 from cdc_assets.core.shards import union_of
-from cdc_assets.core.stream import ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.types import INT_BITS, Carried, MySqlType, carried
 from cdc_assets.errors import UnsupportedType
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.stream import ShardedTable
+from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.core.type_fit import misfit
 from cdc_assets.core.types import INT_BITS, MySqlType
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.table_patterns import TablePattern
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.transform import Transform, doubled
 from cdc_assets.errors import ConfigurationError
 
@@ -20,269 +23,12 @@ ReaderSharing = Literal["auto", "shared", "per-table"]
 EngineKind = Literal["flink", "debezium"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
-# The connector divides a list at commas, also inside of braces; the rest Java reads as Python does.
-_PATTERN = re.compile(r"[\w$\[\]()|?*+{}.^\\-]+")
-# MySQL takes 1 to 2^32 - 1; 0 means "not a replica".
-MAX_SERVER_ID = 2**32 - 1
-# Identifiers of databases and tables (MySQL manual, "Identifier Length Limits").
-MAX_NAME = 64
 _COMMITTING = frozenset[TargetKind]({"iceberg"})
 JDBC_KINDS: tuple[TargetKind, ...] = ("mysql", "postgres")
 # So many tables may have a binlog connection each before they share one, over JDBC.
 JDBC_READERS = 8
 # Flink's default number of key groups; state of a stream cannot be spread wider.
 MAX_PARALLELISM = 128
-
-
-# What a query may bring where the target cannot say its columns.
-_FLINK_TYPE = re.compile(
-    r"(?:STRING|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DATE|BYTES"
-    r"|DECIMAL ?\( ?[0-9]{1,2} ?, ?[0-9]{1,2} ?\)|TIMESTAMP(?:_LTZ)? ?\( ?[0-9] ?\))"
-)
-
-
-def is_flink_type(text: str) -> bool:
-    """Return whether a column can be declared with a type, where nothing else says it.
-
-    Example:
-        >>> is_flink_type("DECIMAL(10, 2)"), is_flink_type("STRING) WITH (")
-        (True, False)
-    """
-    return bool(_FLINK_TYPE.fullmatch(text))
-
-
-@dataclass(frozen=True, order=True)
-class TableRef:
-    """One captured source table and its target table's names.
-
-    Attributes:
-        database: Of the source.
-        name: Of the source table.
-        target_name: By default the source table's name; a topic's is `database.table`.
-        is_named: Whether the target's name was chosen.
-    """
-
-    database: str
-    name: str
-    target_name: str = ""
-    is_named: bool = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Fill in the target's name and refuse names that no server accepts."""
-        object.__setattr__(self, "is_named", bool(self.target_name))
-        if not self.target_name:
-            object.__setattr__(self, "target_name", self.name)
-        for part, value in (("database", self.database), ("table", self.name)):
-            if not value or "\x00" in value or len(value) > MAX_NAME:
-                raise ConfigurationError("not a MySQL name", field=part, value=value)
-
-    @property
-    def label(self) -> str:
-        """Return `database.table`."""
-        return f"{self.database}.{self.name}"
-
-    @property
-    def alias(self) -> str:
-        """Return what queries and settings call the table."""
-        return self.name
-
-    @classmethod
-    def parse(cls, text: str) -> TableRef:
-        """Read `database.table` or `database.table:target_table`.
-
-        Raises:
-            ConfigurationError: The text has another form.
-        """
-        source, _, target = text.partition(":")
-        database, dot, name = source.partition(".")
-        if not dot or not name:
-            raise ConfigurationError("write it as database.table", field="tables", value=text)
-        return cls(database, name, target)
-
-
-@dataclass(frozen=True, order=True)
-class QualifiedTable(TableRef):
-    """A captured table that queries and settings call by its database, too.
-
-    For a stream that captures tables of one name from several databases.
-    """
-
-    @property
-    def alias(self) -> str:
-        """Return `database.table`."""
-        return self.label
-
-
-@dataclass(frozen=True, order=True)
-class ShardedTable(TableRef):
-    r"""Many source tables that land in one target table.
-
-    `database` and `name` are regular expressions for whole names, upper and lower case alike,
-    as the connector reads them. A table that is made later and matches is captured, too. The
-    target table has the columns of all of them and two more that say where a row is from,
-    `database_name` and `table_name`; these and the shards' primary key are its key.
-
-    Example:
-        >>> users = ShardedTable("user_db_[0-9]+", "user_table_[0-9]+", "all_users")
-        >>> users.matches("user_db_1", "user_table_12"), users.matches("user_db_1", "users")
-        (True, False)
-    """
-
-    def __post_init__(self) -> None:
-        """Refuse patterns that Java and Python would read differently, or that cannot be read."""
-        object.__setattr__(self, "is_named", True)
-        if not self.target_name:
-            raise ConfigurationError("name the target table", field="sharded tables",
-                                     value=self.label)  # fmt: skip
-        for part, value in (("database", self.database), ("table", self.name)):
-            if not _PATTERN.fullmatch(value):
-                raise ConfigurationError(
-                    "use names and the signs [ ] ( ) | ? * + { } . - \\, without a comma",
-                    field=f"sharded tables, {part}",
-                    value=value,
-                )
-            try:
-                re.compile(value)
-            except re.error as error:
-                raise ConfigurationError(
-                    f"not a regular expression: {error}",
-                    field=f"sharded tables, {part}",
-                    value=value,
-                ) from None
-
-    @property
-    def alias(self) -> str:
-        """Return what queries and settings call the table: a pattern is no name."""
-        return self.target_name
-
-    def matches(self, database: str, name: str) -> bool:
-        """Return whether a source table is one of the shards."""
-        pairs = ((self.database, database), (self.name, name))
-        return all(re.fullmatch(pattern, each, re.IGNORECASE) for pattern, each in pairs)
-
-    @classmethod
-    def parse(cls, text: str) -> ShardedTable:
-        r"""Read `database_pattern.table_pattern:target_table`.
-
-        The dot between the patterns is written `\.` where they hold dots themselves.
-
-        Raises:
-            ConfigurationError: The text has another form.
-        """
-        patterns, _, target = text.rpartition(":")
-        for dot in ("\\.", "."):
-            if patterns.count(dot) == 1:
-                database, _, name = patterns.partition(dot)
-                return cls(database, name, target)
-        raise ConfigurationError(
-            "write it as database_pattern.table_pattern:target_table",
-            field="sharded tables",
-            value=text,
-            hint="Where a pattern holds a dot, write the one between them as \\.",
-        )
-
-
-@dataclass(frozen=True)
-class QuerySpec:
-    """A target table that is filled by a query over the captured tables.
-
-    A query that aggregates or joins makes the stream stateful: after a switchover
-    without GTID it goes on by the position transplant, never by a start at coordinates.
-
-    Attributes:
-        target_name: Target table; its columns must be the query's columns.
-        sql: A Flink SQL SELECT. Captured tables are named by their table name. Empty in a
-            stream whose SQL is a script's: then only the script knows the query.
-        columns: Name and Flink type of each column of the query, in its order; only for a
-            target that has no columns of its own to look at, such as a topic.
-        key: Names of the columns that make the key, with `columns`.
-    """
-
-    target_name: str
-    sql: str
-    columns: tuple[tuple[str, str], ...] = ()
-    key: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse a declaration that cannot be one."""
-        names = [name for name, _ in self.columns]
-        for name, kind in self.columns:
-            if not is_flink_type(kind):
-                raise ConfigurationError(
-                    "not a Flink type that a query can be declared with",
-                    field=f"queries.{self.target_name}.{name}",
-                    value=kind,
-                    hint="Write it as STRING, BIGINT, DECIMAL(10, 2) or TIMESTAMP(3), for example",
-                )
-        if bool(self.columns) != bool(self.key) or not set(self.key) <= set(names):
-            raise ConfigurationError(
-                "declare all columns of the query, and a key that is made of them",
-                field=f"queries.{self.target_name}",
-                value=list(self.key),
-            )
-        if len(set(names)) != len(names):
-            raise ConfigurationError(
-                "a column is declared twice", field=f"queries.{self.target_name}", value=names
-            )
-
-
-@dataclass(frozen=True)
-class ServerIdRange:
-    """The replica server ids that a stream's readers use; both ends included.
-
-    Two readers with one id throw each other out, so ranges must not overlap between
-    streams of one source (flink-cdc.md section 5).
-    """
-
-    first: int
-    last: int
-
-    def __post_init__(self) -> None:
-        """Refuse a range that is empty or outside MySQL's own range."""
-        if not 1 <= self.first <= self.last <= MAX_SERVER_ID:
-            raise ConfigurationError(
-                f"must be two numbers from 1 to {MAX_SERVER_ID}, the smaller one first",
-                field="server_ids",
-                value=f"{self.first}-{self.last}",
-            )
-
-    @classmethod
-    def parse(cls, text: str) -> ServerIdRange:
-        """Read `5400-5499` or `5400`."""
-        match = re.fullmatch(r"\s*([0-9]{1,10})\s*(?:-\s*([0-9]{1,10})\s*)?", text)
-        if not match:
-            raise ConfigurationError("write it as 5400-5499", field="server_ids", value=text)
-        return cls(int(match.group(1)), int(match.group(2) or match.group(1)))
-
-    @property
-    def size(self) -> int:
-        """Return the number of ids."""
-        return self.last - self.first + 1
-
-    def overlaps(self, other: ServerIdRange) -> bool:
-        """Return whether both ranges hold a common id."""
-        return self.first <= other.last and other.first <= self.last
-
-    def block(self, index: int, size: int) -> ServerIdRange:
-        """Return the ids of one reader: `size` ids, the `index`-th block.
-
-        Raises:
-            ConfigurationError: The range is too small.
-        """
-        first = self.first + index * size
-        if first + size - 1 > self.last:
-            raise ConfigurationError(
-                f"holds {self.size} ids, but reader number {index + 1} at parallelism {size} "
-                f"needs ids up to {first + size - 1}",
-                field="server_ids",
-                value=f"{self.first}-{self.last}",
-                hint=f"Use at least {(index + 1) * size} ids: readers times parallelism",
-            )
-        return ServerIdRange(first, first + size - 1)
-
-    def __str__(self) -> str:
-        """Return `first-last`."""
-        return f"{self.first}-{self.last}"
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.queries import QuerySpec, is_flink_type
 from cdc_assets.core.readers import describe_table
-from cdc_assets.core.stream import (
-    QuerySpec,
-    ServerIdRange,
-    StreamSpec,
-    TableRef,
-    TargetKind,
-    is_flink_type,
-)
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, TargetKind
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 
 

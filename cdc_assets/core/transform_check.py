@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.readers import TABLE_FIELD
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform import Transform
 from cdc_assets.core.types import MySqlType, carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType

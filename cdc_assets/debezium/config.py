@@ -10,7 +10,8 @@ from cdc_assets.core.columns import TableShape
 from cdc_assets.core.kafka import topic_of
 from cdc_assets.core.readers import key_of
 from cdc_assets.core.source import Flavor
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.ports import Launch
 

@@ -15,7 +15,8 @@ from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
 from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import TableRef, trigger_id_of
+from cdc_assets.core.stream import trigger_id_of
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import (
     CdcError,
     ConfigurationError,

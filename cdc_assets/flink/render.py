@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.readers import TABLE_FIELD, TableColumns, key_of, plan_readers
-from cdc_assets.core.stream import QuerySpec, StreamSpec
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.transform_check import require_sound
 from cdc_assets.core.types import Carried
 from cdc_assets.errors import ConfigurationError

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.readers import TABLE_FIELD, Reader, TableColumns, own_value
-from cdc_assets.core.stream import ShardedTable
+from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.flink.quoting import exact_pattern, quote_identifier, quote_text
 from cdc_assets.ports import Launch
 

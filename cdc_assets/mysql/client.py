@@ -18,9 +18,10 @@ from cdc_assets.core.row_sql import (
     shapes_of,
     text_of,
 )
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import members_of, union_of
 from cdc_assets.core.source import BinlogFile, BinlogInventory, FileBirth, SourceIdentity
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import CdcError, ConfigurationError, SourceError
 from cdc_assets.mysql.births import prepare_statements, read_birth
 from cdc_assets.mysql.session import Login, Session, Tls, open_session

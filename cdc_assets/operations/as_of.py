@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.position import Coordinates, Position
-from cdc_assets.core.stream import ShardedTable, TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.table_versions import AsOf, SeenPosition, version_as_of
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked, UnreadablePosition
 from cdc_assets.operations.runtime import StreamRuntime

@@ -8,7 +8,7 @@ from cdc_assets.core.bounds import is_bounded
 from cdc_assets.core.position import Coordinates, reached
 from cdc_assets.core.row_filter import NotCountable, condition_of
 from cdc_assets.core.row_sql import Statement
-from cdc_assets.core.stream import ShardedTable, TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import CdcError, SavepointFailed
 from cdc_assets.operations.positions import positions_of
 from cdc_assets.operations.runtime import StreamRuntime

@@ -113,7 +113,7 @@ def _filled(options: dict[str, str]) -> Given:
 
 
 def _spec(config: PipelineConfig, file: Path, names: Sequence[tuple[str, str]]) -> StreamSpec:
-    from cdc_assets.core.stream import ServerIdRange  # noqa: PLC0415 - beside the others
+    from cdc_assets.core.server_ids import ServerIdRange  # noqa: PLC0415 - beside the others
 
     # Only the component knows the range where the file has none; any will do to show topics.
     ids = None if config.server_ids else ServerIdRange(1, 2**32 - 1)

@@ -6,8 +6,10 @@ import re
 from collections.abc import Sequence
 
 from cdc_assets.core.kafka import topic_of
-from cdc_assets.core.stream import QualifiedTable, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_patterns import TableName
+from cdc_assets.core.table_refs import QualifiedTable, TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.pipeline.config import PipelineConfig, Route
 

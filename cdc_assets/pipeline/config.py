@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from cdc_assets.core.stream import MAX_PARALLELISM, ServerIdRange
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import MAX_PARALLELISM
 from cdc_assets.core.table_patterns import TablePattern, parse_patterns
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.pipeline.document import Value, read_document

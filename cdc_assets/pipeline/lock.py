@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from cdc_assets.core.stream import MAX_NAME
 from cdc_assets.core.table_patterns import TableName
+from cdc_assets.core.table_refs import MAX_NAME
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.pipeline.config import PipelineConfig
 from cdc_assets.pipeline.matching import captured, locked

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.row_sql import list_tables, text_of
-from cdc_assets.core.stream import TableRef
 from cdc_assets.core.table_patterns import TableName
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.client import describe
 from cdc_assets.mysql.session import Login, Session, open_session

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.starrocks import TableOptions, create_table, quote
-from cdc_assets.core.stream import ServerIdRange
 from cdc_assets.core.types import Carried, carried
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.quoting import exact_pattern, quote_identifier, quote_text

@@ -13,7 +13,7 @@ from types import FrameType
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.row_sql import text_of
-from cdc_assets.core.stream import TableRef
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.client import describe
 from cdc_assets.mysql.session import Login, Session, open_session

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from cdc_assets.core.stream import ServerIdRange
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.smt.ini import Entry
 

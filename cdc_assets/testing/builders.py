@@ -7,8 +7,11 @@ from dataclasses import dataclass, field
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.position import Coordinates, Position
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.source import FileBirth, SourceIdentity
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.ports import Launch, PositionRow, Server
 from cdc_assets.testing.clock import FrozenClock
 from cdc_assets.testing.engine import FakeEngine

@@ -11,8 +11,9 @@ from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.observation import ServerView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.row_sql import Statement
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.source import BinlogFile, BinlogInventory, FileBirth, SourceIdentity
-from cdc_assets.core.stream import ServerIdRange, TableRef
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import CdcError, ConfigurationError, SourceDenied, SourceUnreachable
 from cdc_assets.ports import Key, Server
 from cdc_assets.testing.faults import Faults, When

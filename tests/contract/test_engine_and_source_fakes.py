@@ -8,7 +8,7 @@ import pytest
 
 from cdc_assets.core.gtid import GtidSet
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import ServerIdRange
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.errors import (
     CheckpointUnreadable,
     ConfigurationError,

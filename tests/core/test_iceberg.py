@@ -18,7 +18,10 @@ from cdc_assets.core.iceberg import (
 )
 from cdc_assets.core.iceberg_faults import judge_tables
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.types import carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 

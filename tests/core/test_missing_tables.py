@@ -13,7 +13,7 @@ from cdc_assets.core.preflight import Fault, PreflightFacts
 from cdc_assets.core.preflight_postgres import PostgresFacts, judge_postgres
 from cdc_assets.core.preflight_starrocks import StarRocksFacts, judge_starrocks
 from cdc_assets.core.preflight_tables import judge
-from cdc_assets.core.stream import QuerySpec
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.type_fit import misfit
 from tests.core.test_preflight import DW, GOOD, ORDERS, SPEC
 

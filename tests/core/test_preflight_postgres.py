@@ -12,7 +12,10 @@ from cdc_assets.core.preflight_postgres import (
     create_table,
     judge_postgres,
 )
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 
 ID = Column("Id", "bigint", "bigint(20)", nullable=False)
 NAME = Column("name", "varchar", "varchar(50)", charset="utf8mb4")

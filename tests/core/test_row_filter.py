@@ -9,7 +9,7 @@ import pytest
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.row_filter import NotCountable, condition_of
 from cdc_assets.core.shards import union_of
-from cdc_assets.core.stream import ShardedTable
+from cdc_assets.core.table_refs import ShardedTable
 
 ORDERS = TableShape(
     "shop",

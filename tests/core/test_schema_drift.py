@@ -16,7 +16,9 @@ from cdc_assets.core.schema_drift import (
     shapes_from_json,
     shapes_to_json,
 )
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef, TargetKind
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, TargetKind
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.target_ddl import drifts_of
 
 TABLE = TableRef("shop", "orders")

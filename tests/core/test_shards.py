@@ -8,8 +8,10 @@ from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import PreflightFacts, ServerFacts
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.readers import plan_readers
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import ShardedShape, members_of, union_of
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import ConfigurationError
 
 USERS = ShardedTable("user_db_[0-9]+", "user_table_[0-9]+", "all_users")

@@ -11,6 +11,8 @@ from cdc_assets.core.preflight_starrocks import (
     judge_starrocks,
     shape_of,
 )
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.starrocks import (
     TableOptions,
     create_table,
@@ -22,7 +24,8 @@ from cdc_assets.core.starrocks import (
     query_type,
     starrocks_type,
 )
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.types import carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 

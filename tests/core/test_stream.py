@@ -8,16 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cdc_assets.core.stream import (
-    MAX_SERVER_ID,
-    QuerySpec,
-    ServerIdRange,
-    StreamSpec,
-    TableRef,
-    check_ranges_apart,
-    job_id_of,
-    trigger_id_of,
-)
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import MAX_SERVER_ID, ServerIdRange
+from cdc_assets.core.stream import StreamSpec, check_ranges_apart, job_id_of, trigger_id_of
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 
 ids = st.integers(1, MAX_SERVER_ID)

@@ -6,7 +6,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.topic_stream import TopicStreamSpec, TopicTable, topic_tables
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.sink_kafka import KafkaSink

@@ -8,8 +8,11 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.readers import describe_table
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform import Lookup, Transform, transforms_of
 from cdc_assets.core.transform_check import require_sound, transform_faults, written_names
 from cdc_assets.errors import ConfigurationError

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from cdc_assets.core.readers import plan_readers
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.lab.stage import Stage
 from cdc_assets.ports import Launch

@@ -18,7 +18,9 @@ import pytest
 
 from cdc_assets.core.columns import Column
 from cdc_assets.core.readers import plan_readers
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.types import MySqlType
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cdc_assets.core.stream import ShardedTable, TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.table_versions import TableVersion
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked
 from cdc_assets.operations.as_of import position_at, table_as_of

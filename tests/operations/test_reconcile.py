@@ -8,7 +8,8 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.row_sql import Statement
-from cdc_assets.core.stream import ShardedTable, TargetKind
+from cdc_assets.core.stream import TargetKind
+from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.core.transform import Transform
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.reconcile import reconcile

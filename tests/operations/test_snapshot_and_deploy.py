@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.stream import StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cdc_assets.core.stream import QuerySpec
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.topic_stream import TopicStreamSpec, TopicTable
 from cdc_assets.errors import (
     ConfigurationError,

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cdc_assets.core.stream import QualifiedTable, ServerIdRange, StreamSpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_patterns import TableName
+from cdc_assets.core.table_refs import QualifiedTable
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.pipeline.compile import compile_stream, slug, table_refs
 from cdc_assets.pipeline.lock import lock_path, read_lock, tables_of, write_lock

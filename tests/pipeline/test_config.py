@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cdc_assets.core.stream import ServerIdRange
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.pipeline.options import ONLY, REFUSED
 from tests.pipeline.files import BATCH, DEFAULT, EACH, SINK, SOURCE, changed, config

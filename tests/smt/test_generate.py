@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from cdc_assets.cli import cli
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.stream import TableRef
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.smt import generate as module
 

@@ -10,8 +10,11 @@ from cdc_assets.checks import (
     build_schema_check,
 )
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.translator import StreamGraph
 from tests.surface.stage import Stage
 

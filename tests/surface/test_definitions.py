@@ -20,7 +20,10 @@ from cdc_assets import (
     LedgerResource,
     MySqlResource,
 )
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.definitions_builder import Surface, build_cdc_definitions, definitions_of
 from cdc_assets.definitions_file import streams_of

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from cdc_assets import KafkaTargetResource
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.engines import sink_of
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.lab.kafka_rows import KafkaRows

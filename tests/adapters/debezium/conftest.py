@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.debezium.client import ConnectClient
 from cdc_assets.debezium.config import CONNECTORS, Access
 from cdc_assets.debezium.engine import DebeziumEngine

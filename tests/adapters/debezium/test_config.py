@@ -9,7 +9,9 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import QuerySpec, ShardedTable, StreamSpec, plan_of
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.stream import StreamSpec, plan_of
+from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.debezium.config import (
     Access,
     Beginning,

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import EngineRejected, EngineUnreachable
 from cdc_assets.flink.copy_sql import Probe
 from cdc_assets.flink.render import RenderedStream

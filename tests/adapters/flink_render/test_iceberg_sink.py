@@ -6,8 +6,11 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.iceberg import IcebergCatalog
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import union_of
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 from cdc_assets.flink.render import StreamRenderer, render_stream
 from cdc_assets.flink.sink_iceberg import IcebergSink

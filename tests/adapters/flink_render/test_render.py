@@ -7,7 +7,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 from cdc_assets.flink.render import RenderedStream, StreamRenderer
 from cdc_assets.flink.sinks import MySqlSink

@@ -9,7 +9,9 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef, plan_of
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, plan_of
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.script_order import ScriptRenderer
 from cdc_assets.flink.sink_postgres import PostgresSink

@@ -9,14 +9,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.core.stream import (
-    QualifiedTable,
-    QuerySpec,
-    ServerIdRange,
-    StreamSpec,
-    TableRef,
-    plan_of,
-)
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, plan_of
+from cdc_assets.core.table_refs import QualifiedTable, TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.render import RenderedStream, StreamRenderer
 from cdc_assets.flink.sink_kafka import KafkaSink

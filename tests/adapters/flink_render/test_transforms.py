@@ -9,7 +9,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.kafka import KafkaAccess
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform import Lookup, Transform
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 from cdc_assets.flink.lookup_sql import LookupTables

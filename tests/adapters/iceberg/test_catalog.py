@@ -19,7 +19,9 @@ from pyiceberg.types import DecimalType, LongType, NestedField, StringType
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.iceberg import IcebergCatalog
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.targets import iceberg_catalog
 from cdc_assets.targets.iceberg import IcebergTarget

@@ -9,8 +9,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.iceberg import IcebergCatalog
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import union_of
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import EngineRejected, EngineUnreachable, TargetError
 from cdc_assets.targets.iceberg import IcebergTarget
 

@@ -5,9 +5,10 @@ import struct
 import pytest
 
 from cdc_assets.core.position import Coordinates
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.source import BinlogFile, FileBirth
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import ConfigurationError, SourceDenied, SourceError, SourceUnreachable
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.ports import Server

@@ -9,8 +9,10 @@ import pytest
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Cascade, ServerFacts
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_patterns import parse_patterns
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.preflight import gather

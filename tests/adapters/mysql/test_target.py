@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.ports import Server
 from cdc_assets.targets.mysql import MySqlTarget, create_table_sql

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import TargetError, TargetUnreachable
 from cdc_assets.ports import Server
 from cdc_assets.targets.postgres import PostgresTarget

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from cdc_assets.core.stream import ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.lab.connect_server import NAME

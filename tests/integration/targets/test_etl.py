@@ -31,7 +31,7 @@ from cdc_assets import (
     Transform,
 )
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import ShardedTable
+from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.errors import PreflightFailed
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.lab import postgres_server

@@ -17,7 +17,9 @@ from cdc_assets.core.columns import TableShape
 from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
 from cdc_assets.core.position import Position
 from cdc_assets.core.readers import plan_readers
-from cdc_assets.core.stream import ServerIdRange, ShardedTable, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.transform import Lookup, Transform
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.client import FlinkClient

@@ -20,7 +20,10 @@ import requests
 from confluent_kafka import Producer
 
 from cdc_assets import MySqlTargetResource
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.transform import Lookup, Transform
 from cdc_assets.core.types import MySqlType
 from cdc_assets.errors import ConfigurationError, TargetUnreachable

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from cdc_assets.cli import cli
-from cdc_assets.core.stream import QuerySpec
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.topic_stream import TopicStreamSpec, topic_tables
 from cdc_assets.errors import CdcError
 from cdc_assets.flink.resource import FlinkResource

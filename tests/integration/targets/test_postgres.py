@@ -29,7 +29,10 @@ from cdc_assets.core.columns import TableShape
 from cdc_assets.core.postgres_names import RESERVED, quote_name
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_postgres import create_table
-from cdc_assets.core.stream import QuerySpec, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.queries import QuerySpec
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import TargetUnreachable
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders

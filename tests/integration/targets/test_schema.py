@@ -17,7 +17,9 @@ import pytest
 
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import JDBC_KINDS, ServerIdRange, StreamSpec, TableRef
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import TargetError
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import FlinkEngine, StateFolders
