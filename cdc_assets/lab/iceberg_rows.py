@@ -57,13 +57,14 @@ def _place(names: Sequence[str], wanted: str) -> int:
 
 def _change(source: TableShape | None, name: str) -> Callable[[object], object]:
     column = source.column(name) if source else None
-    base = MySqlType.parse(column).base if column is not None else ""
+    kind = MySqlType.parse(column) if column is not None else MySqlType("")
+    base = kind.base
 
     def change(value: object) -> object:
         if isinstance(value, bool):  # BIT(1), which the driver returns as a byte
             return b"\x01" if value else b"\x00"
         if base == "float" and isinstance(value, float):
-            return shown_float(value)
+            return shown_float(kind, value)
         if base == "decimal" and isinstance(value, str):
             return Decimal(value)
         if base in INT_BITS and isinstance(value, Decimal):  # BIGINT UNSIGNED

@@ -71,12 +71,13 @@ def reader_of(column: Column) -> Callable[[Any], object]:
         # DOUBLE(20, 5) is stored as it comes out of the rounding; the server shows 5 digits.
         digits = kind.scale
         return lambda value: round(float(value), digits)
+    if kind.base == "float":
+        return lambda value: shown_float(kind, value)
     return _READERS.get(kind.base, str)
 
 
 _READERS: Mapping[str, Callable[[Any], object]] = {
     "decimal": lambda value: Decimal(str(value)),
-    "float": shown_float,
     "double": float,
     "year": int,
     "datetime": read_moment,

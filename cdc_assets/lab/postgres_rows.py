@@ -6,11 +6,8 @@ from datetime import datetime, timezone
 
 from cdc_assets.core.postgres_names import quote_path
 from cdc_assets.lab.postgres_server import DATABASE, SCHEMA, connect
-from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.lab.state import Account
 
-# The type's number in `pg_type`.
-_FLOAT4 = 700
 _KEY = """
 SELECT a.attname FROM pg_index i JOIN unnest(i.indkey) WITH ORDINALITY k(num, place) ON true
 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.num
@@ -43,14 +40,10 @@ class PostgresRows:
             key = [str(row[0]) for row in session.execute(_KEY, (path,)).fetchall()]
             cursor = session.execute(f"SELECT * FROM {path}".encode())  # noqa: S608 - quoted
             names = [column.name for column in cursor.description or ()]
-            floats = [column.type_code == _FLOAT4 for column in cursor.description or ()]
             places = [names.index(name) for name in key]
             found: dict[object, tuple[object, ...]] = {}
             for row in cursor:
-                values = tuple(
-                    shown_float(value) if is_float and value is not None else _plain(value)
-                    for value, is_float in zip(row, floats, strict=True)
-                )
+                values = tuple(_plain(value) for value in row)
                 of_key = tuple(values[place] for place in places)
                 found[of_key[0] if len(of_key) == 1 else of_key] = values
         return found

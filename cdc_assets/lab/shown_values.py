@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from cdc_assets.core.types import MySqlType
 
-def shown_float(value: object) -> float:
-    """Return a FLOAT as a server shows it, with 6 significant digits.
+
+def shown_float(kind: MySqlType, value: object) -> float:
+    """Return a FLOAT as a server shows it: with 6 significant digits, or D digits of FLOAT(M, D).
 
     Example:
-        >>> shown_float(16777216.0)
-        16777200.0
+        >>> shown_float(MySqlType("float"), 16777216.0), shown_float(MySqlType("float", 7, 4), 9.9)
+        (16777200.0, 9.9)
     """
-    return float(f"{float(str(value)):.6g}")
+    number = float(str(value))
+    return float(f"{number:.6g}") if kind.scale is None else round(number, kind.scale)

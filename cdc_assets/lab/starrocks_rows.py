@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.lab.starrocks_server import DATABASE, execute
 from cdc_assets.lab.state import Account
 
@@ -63,8 +62,6 @@ def _plain(value: object, kind: str) -> object:
         return None
     if kind == "bigint(20) unsigned" and isinstance(value, Decimal):
         return int(value)
-    if kind == "float":
-        return shown_float(value)
     if kind == "tinyint(1)":
         return b"\x01" if value else b"\x00"
     return value

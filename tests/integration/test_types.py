@@ -28,6 +28,7 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.render import StreamRenderer
 from cdc_assets.flink.sinks import MySqlSink
 from cdc_assets.flink.source_sql import SourceAccess
+from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.workload import Login
 from cdc_assets.mysql.client import MySqlSource
@@ -187,6 +188,12 @@ def shown(name: str, column_type: str) -> str:
     if kind.endswith(("binary", "blob")):
         return f"ifnull(hex({name}), 'NULL')"
     return f"ifnull(cast({name} as char), 'NULL')"
+
+
+def as_shown(column_type: str, value: object) -> object:
+    """Return a target's FLOAT as the source shows it, any other value as it is."""
+    kind = MySqlType.parse(Column("", "", column_type))
+    return shown_float(kind, value) if kind.base == "float" and value is not None else value
 
 
 def executed(login: Login, *statements: str) -> Sequence[tuple[object, ...]]:

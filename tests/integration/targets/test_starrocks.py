@@ -47,6 +47,7 @@ from tests.integration.test_types import (
     GROUPS,
     STREAM_ROWS_FROM,
     Group,
+    as_shown,
     executed,
     wait_for_stream,
 )
@@ -297,7 +298,7 @@ def differences(place: Place) -> list[tuple[str, str, object, object]]:
             found += [
                 (kind, phase, left, right)
                 for kind, left, right in zip(group, wanted, row, strict=True)
-                if not is_same(left, right)
+                if not is_same(left, as_shown(kind, right))
             ]
     return found
 
