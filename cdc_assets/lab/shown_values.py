@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 from cdc_assets.core.types import MySqlType
 
 
@@ -12,5 +14,6 @@ def shown_float(kind: MySqlType, value: object) -> float:
         >>> shown_float(MySqlType("float"), 16777216.0), shown_float(MySqlType("float", 7, 4), 9.9)
         (16777200.0, 9.9)
     """
-    number = float(str(value))
+    # Some systems show fewer digits than the 32 bits have.
+    (number,) = struct.unpack("f", struct.pack("f", float(str(value))))
     return float(f"{number:.6g}") if kind.scale is None else round(number, kind.scale)
