@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.types import INT_BITS, MySqlType
+from cdc_assets.lab.shown_values import shown_float
 from cdc_assets.targets.kafka import KafkaTarget
 
 Row = tuple[object, ...]
@@ -70,6 +71,8 @@ def reader_of(column: Column) -> Callable[[Any], object]:
         # DOUBLE(20, 5) is stored as it comes out of the rounding; the server shows 5 digits.
         digits = kind.scale
         return lambda value: round(float(value), digits)
+    if kind.base == "float":
+        return lambda value: shown_float(kind, value)
     if kind.base == "datetime":
         unit = "milliseconds" if (kind.size or 0) <= _MILLISECONDS else "microseconds"
         return lambda value: _EPOCH + timedelta(**{unit: value})
@@ -84,7 +87,6 @@ def _moment(text: str) -> datetime:
 _READERS: Mapping[str, Callable[[Any], object]] = {
     "decimal": Decimal,
     "double": float,
-    "float": float,
     "date": lambda value: date(1970, 1, 1) + timedelta(days=value),
     "time": lambda value: timedelta(microseconds=value),
     "timestamp": _moment,

@@ -14,7 +14,7 @@ from cdc_assets.operations.launch import newest
 from cdc_assets.operations.observe import Memory, observe
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_apply import follow_schema
-from cdc_assets.operations.schema_record import record_of
+from cdc_assets.operations.schema_record import carrying_on, record_of
 from cdc_assets.operations.schema_watch import look_at_schema, watch_schema
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.operations.stop import stop_stream, what_stops
@@ -270,6 +270,19 @@ def test_a_recovery_carries_what_the_stream_carried() -> None:
     assert drift.change.kind == "added"
     assert "/kept/" in deploy(world.runtime).restored_from  # of the incarnation before
     world.check(repeated=None)
+
+
+def test_a_connector_takes_every_column_up_by_itself() -> None:
+    """Debezium's records have the columns of their time, so nothing is left out or watched."""
+    world = started()
+    alter(world, NOTE)
+    world.lab.engine.fail(world.lab.engine.live[0], "Communications link failure")
+    spec = replace(world.runtime.spec, target_kind="kafka", engine="debezium")
+    runtime = replace(world.runtime, spec=spec)
+    endpoint = runtime.source.endpoint
+    launched, is_left = carrying_on(runtime, endpoint, is_new_place=False)
+    assert (launched.spec.exclude_columns, is_left) == ((), False)
+    assert "follows changes by itself" in look_at_schema(runtime).problem
 
 
 def test_after_a_switchover_a_column_that_came_there_is_read_from_its_coordinates() -> None:
