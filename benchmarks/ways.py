@@ -33,6 +33,7 @@ from cdc_assets import (
 )
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError
+from cdc_assets.lab import postgres_server
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state, resolve_home
 from cdc_assets.lab.lab import down, up
@@ -185,6 +186,19 @@ def _table(name: str, options: Mapping[str, str]) -> str:
 
 def _options(options: Mapping[str, str]) -> str:
     return ", ".join(f"'{key}' = '{value}'" for key, value in options.items())
+
+
+def let_create(stage: Stage) -> None:
+    """Give the writer the right to make its tables, which the lab's demonstration does not need."""
+    state = stage.state
+    writer = state.accounts["cdc_writer"].user
+    if state.target_kind == "mysql":
+        with closing(stage.target_admin.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute(f"GRANT CREATE ON target.* TO '{writer}'@'%'")
+    if state.target_kind == "postgres":
+        port = int(environment(state)["CDC_TARGET_PORT"])
+        with postgres_server.connect("127.0.0.1", port, state.accounts["app"]) as session:
+            session.execute(f"GRANT CREATE ON SCHEMA {postgres_server.SCHEMA} TO {writer}".encode())
 
 
 def measure(stage: Stage, number: int, rows: int, *, hand: bool) -> Measured:
@@ -340,6 +354,7 @@ def main(*, target: TargetKind, rows: int, turns: int, home: Path | None) -> Non
         up(folder, "mariadb", target, tell=console.print)
         stage = Stage(folder)
         os.environ.update(environment(stage.state))
+        let_create(stage)
         # The first jobs of a cluster load and compile classes; they are not counted.
         measure(stage, 1, 2_000, hand=False)
         measure(stage, 2, 2_000, hand=True)
