@@ -31,6 +31,8 @@ _KILLED = "taskmanager"
 _READING = "reading"
 # Checkpoints are 3 s apart, so a kill falls anywhere between two of them.
 _LOAD_WINDOW = (2.0, 6.0)
+# Until the sockets of the killed process are gone.
+_DOWN_SECONDS = 2.0
 _READING_SECONDS = 180.0
 _CLOSED_SECONDS = 300.0
 _SETTLE_SECONDS = 120.0
@@ -127,6 +129,7 @@ def _kill_once(stage: Stage, home: Path) -> float:
     time.sleep(random.SystemRandom().uniform(*_LOAD_WINDOW))
     began = time.monotonic()
     kill_service(home, _KILLED, signal.SIGKILL)
+    time.sleep(_DOWN_SECONDS)
     start_service(home, _KILLED)
     while any(_readings(stage, stream) <= before[stream] for stream in STREAMS):
         if time.monotonic() - began > _READING_SECONDS:
