@@ -214,11 +214,11 @@ def create(source: Login, name: str, group: Group) -> None:
     )
 
 
-def insert(source: Login, first_id: int) -> None:
+def insert(source: Login, first_id: int, groups: Mapping[str, Group] = GROUPS) -> None:
     """Insert the values of all groups: row by row the next value of each column, then the last."""
     with closing(source.connect(timeout_seconds=30)) as connection, connection.cursor() as cursor:
         cursor.execute("set sql_mode = 'STRICT_ALL_TABLES'")
-        for name, group in GROUPS.items():
+        for name, group in groups.items():
             for row in range(max(len(values) for values in group.values())):
                 values = [column[min(row, len(column) - 1)] for column in group.values()]
                 places = ", ".join(["%s"] * (len(values) + 1))

@@ -13,7 +13,7 @@ import os
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 
@@ -58,8 +58,10 @@ from tests.integration.test_types import (
     Group,
     as_shown,
     changed_keys,
+    create,
     executed,
     first_keys,
+    insert,
     wait_for_stream,
 )
 
@@ -222,27 +224,6 @@ def place(
         down(home)
 
 
-def create(source: Login, name: str, group: Group) -> None:
-    """Create a source table with one column for each type of a group."""
-    columns = ", ".join(f"c{index} {kind}" for index, kind in enumerate(group))
-    executed(
-        source,
-        f"drop table if exists {name}",
-        f"create table {name} (id int primary key, {columns}) charset utf8mb4",
-    )
-
-
-def insert(source: Login, first_id: int) -> None:
-    """Insert the values of all groups, row by row the next value of each column."""
-    with closing(source.connect(timeout_seconds=30)) as connection, connection.cursor() as cursor:
-        cursor.execute("set sql_mode = 'STRICT_ALL_TABLES'")
-        for name, group in VALUES.items():
-            for row in range(max(len(values) for values in group.values())):
-                values = [column[min(row, len(column) - 1)] for column in group.values()]
-                places = ", ".join(["%s"] * (len(values) + 1))
-                cursor.execute(f"insert into {name} values ({places})", [first_id + row, *values])
-
-
 def change(source: Login) -> None:
     """Give the first row of each group the values of the third, and delete the second."""
     for name, group in VALUES.items():
@@ -314,13 +295,13 @@ def carried_twice(place: Place) -> Place:
     spec = place.spec(*VALUES, KEYS, OTHER_KEYS)
     for name, group in VALUES.items():
         create(place.source, name, group)
-    insert(place.source, 1)
+    insert(place.source, 1, VALUES)
     first_keys(place.source)
     other_keys(place.source)
     create_targets(place, spec)
     assert place.faults(spec) == []
     with place.running(spec, readers=3) as (engine, job_id):
-        insert(place.source, STREAM_ROWS_FROM)
+        insert(place.source, STREAM_ROWS_FROM, VALUES)
         change(place.source)
         changed_keys(place.source)
         changed_other_keys(place.source)

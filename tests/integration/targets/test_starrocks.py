@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -48,7 +48,9 @@ from tests.integration.test_types import (
     STREAM_ROWS_FROM,
     Group,
     as_shown,
+    create,
     executed,
+    insert,
     wait_for_stream,
 )
 
@@ -231,27 +233,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         down(home)
 
 
-def create(source: Login, name: str, group: Group) -> None:
-    """Create a source table with one column for each type of a group."""
-    columns = ", ".join(f"c{index} {kind}" for index, kind in enumerate(group))
-    executed(
-        source,
-        f"drop table if exists {name}",
-        f"create table {name} (id int primary key, {columns}) charset utf8mb4",
-    )
-
-
-def insert(source: Login, first_id: int) -> None:
-    """Insert the values of all groups, row by row the next value of each column."""
-    with closing(source.connect(timeout_seconds=30)) as connection, connection.cursor() as cursor:
-        cursor.execute("set sql_mode = 'STRICT_ALL_TABLES'")
-        for name, group in VALUES.items():
-            for row in range(max(len(values) for values in group.values())):
-                values = [column[min(row, len(column) - 1)] for column in group.values()]
-                places = ", ".join(["%s"] * (len(values) + 1))
-                cursor.execute(f"insert into {name} values ({places})", [first_id + row, *values])
-
-
 KEYS = "sr_keys"
 
 
@@ -316,12 +297,12 @@ def carried_twice(place: Place) -> Place:
     spec = place.spec(*VALUES, KEYS)
     for name, group in VALUES.items():
         create(place.source, name, group)
-    insert(place.source, 1)
+    insert(place.source, 1, VALUES)
     first_keys(place.source)
     place.create_targets(spec)
     assert [fault for fault in place.faults(spec) if fault.severity == "error"] == []
     with place.running(spec, readers=2) as (engine, job_id):
-        insert(place.source, STREAM_ROWS_FROM)
+        insert(place.source, STREAM_ROWS_FROM, VALUES)
         changed_keys(place.source)
         until = time.monotonic() + 60
         counts = [f"select count(*) from {name}" for name in (*VALUES, KEYS)]
