@@ -10,7 +10,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.ports import StepRow
 from tests.integration.targets.debezium_lab import DebeziumLab, debezium_lab
 from tests.integration.targets.sources import sources_of
+from tests.integration.targets.waiting import closing_job, records, until
 from tests.integration.test_types import (
     GROUPS,
     STREAM_ROWS_FROM,
@@ -83,26 +84,14 @@ def spec_of(name: str, *tables: str, first: int, **more: object) -> StreamSpec:
 @contextmanager
 def running(rt: StreamRuntime) -> Iterator[StreamRuntime]:
     """Copy the tables and leave the stream running."""
-    try:
+    with closing_job(rt):
         assert {row.verdict for row in snapshot(rt).reconciliations} == {"InSync"}
         deploy(rt)
         yield rt
-    finally:
-        row = newest(rt)
-        if row is not None:
-            rt.engine.cancel(row.job_id, budget_seconds=60)
-
-
-def until(what: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.5)
 
 
 def events(lab: DebeziumLab, topic: str) -> list[tuple[object, object]]:
-    found = lab.target().records(topic, timeout_seconds=60)
-    return [(json.loads(key), None if value is None else json.loads(value)) for key, value in found]
+    return records(lab.target(), topic)
 
 
 def content(lab: DebeziumLab, rt: StreamRuntime, table: TableRef) -> dict[Row, Row]:

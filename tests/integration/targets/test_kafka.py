@@ -10,7 +10,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
@@ -42,6 +42,7 @@ from cdc_assets.targets.kafka_client import KafkaClient
 from tests.integration.targets.kafka_lab import KafkaLab, kafka_lab
 from tests.integration.targets.replays import TABLE, create_replayed, replay_an_added_column
 from tests.integration.targets.sources import sources_of
+from tests.integration.targets.waiting import closing_job, records, until
 from tests.integration.test_types import GROUPS, STREAM_ROWS_FROM, create, executed, insert
 
 LOG = logging.getLogger(__name__)
@@ -74,28 +75,9 @@ def running(lab: KafkaLab, spec: StreamSpec, **target: object) -> Iterator[Strea
         yield rt
 
 
-@contextmanager
-def closing_job(rt: StreamRuntime) -> Iterator[None]:
-    """Cancel the stream at the end."""
-    try:
-        yield
-    finally:
-        row = newest(rt)
-        if row is not None:
-            rt.engine.cancel(row.job_id, budget_seconds=60)
-
-
-def until(what: Callable[[], bool], *, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.5)
-
-
 def topic(lab: KafkaLab, name: str) -> list[tuple[object, object]]:
     """Return a topic's committed records."""
-    found = lab.target().records(name, timeout_seconds=60)
-    return [(json.loads(key), None if value is None else json.loads(value)) for key, value in found]
+    return records(lab.target(), name)
 
 
 def plan(lab: KafkaLab, job_id: str) -> str:

@@ -40,7 +40,8 @@ from cdc_assets.targets.kafka_client import KafkaClient
 from cdc_assets.targets.resource import MySqlTargetResource
 from cdc_assets.topic_assets import TopicWiring
 from tests.integration.targets.kafka_lab import KafkaLab, kafka_lab
-from tests.integration.targets.test_kafka import topic, until
+from tests.integration.targets.test_kafka import topic
+from tests.integration.targets.waiting import closing_job, until
 from tests.integration.test_types import executed
 from tests.pipeline.files import BATCH, EACH, SINK, SOURCE, changed
 
@@ -161,14 +162,10 @@ def looked_up(lab: KafkaLab, folder: Path, variant: str) -> StreamRuntime:
 @contextmanager
 def running(rt: StreamRuntime) -> Iterator[StreamRuntime]:
     """Copy the tables and leave the stream running."""
-    try:
+    with closing_job(rt):
         assert {row.verdict for row in snapshot(rt).reconciliations} == {"InSync"}
         deploy(rt)
         yield rt
-    finally:
-        row = newest(rt)
-        if row is not None:
-            rt.engine.cancel(row.job_id, budget_seconds=60)
 
 
 def differences(lab: KafkaLab, rt: StreamRuntime) -> list[str]:
