@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -185,6 +186,24 @@ class StreamSpec:
         return self.create_tables and any(
             table.target_name == target_name and not self.transform_of(table).computed
             for table in self.copied
+        )
+
+    def unmade(
+        self, shapes: Sequence[TableShape], known: Collection[str]
+    ) -> tuple[tuple[TableRef, TableShape], ...]:
+        """Return the captured tables whose target tables a snapshot has to make.
+
+        Args:
+            shapes: The captured tables.
+            known: Names of the target tables that exist.
+        """
+        sources = {shape.label: shape for shape in shapes}
+        return tuple(
+            (table, sources[table.label])
+            for table in self.copied
+            if table.label in sources
+            and table.target_name not in known
+            and self.makes(table.target_name)
         )
 
     def leaves_out(self, table: TableRef, shape: TableShape, column: str) -> bool:

@@ -183,13 +183,9 @@ class MySqlTarget:
         """
         if not spec.create_tables:
             return ()
-        sources = {shape.label: shape for shape in shapes}
         known = self.existing([table.target_name for table in spec.copied])
         made: list[str] = []
-        for table in spec.copied:
-            source = sources.get(table.label)
-            if source is None or table.target_name in known or not spec.makes(table.target_name):
-                continue
+        for table, source in spec.unmade(shapes, known):
             columns = left_out(spec, table, source)
             self._make(
                 table.target_name,

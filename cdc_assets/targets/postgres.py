@@ -172,15 +172,12 @@ class PostgresTarget:
         """
         if not spec.create_tables:
             return ()
-        sources = {shape.label: shape for shape in shapes}
         with open_session(self._login, self._read_timeout) as session:
             known, _ = _tables(session, self._schema, [each.target_name for each in spec.copied])
             account = str(session.rows("SELECT current_user")[0][0])
         made: list[str] = []
-        for table in spec.copied:
-            source, name = sources.get(table.label), table.target_name
-            if source is None or name in known or not spec.makes(name):
-                continue
+        for table, source in spec.unmade(shapes, known):
+            name = table.target_name
             columns = writable_columns(spec, table, source)
             statement = create_table(source, self._schema, name, columns=columns)
             self._make(name, statement, account)

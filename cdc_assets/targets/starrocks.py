@@ -173,13 +173,10 @@ class StarRocksTarget:
         """
         if not spec.create_tables:
             return ()
-        sources = {shape.label: shape for shape in shapes}
         known = self.existing([table.target_name for table in spec.copied])
         made: list[str] = []
-        for table in spec.copied:
-            source, name = sources.get(table.label), table.target_name
-            if source is None or name in known or not spec.makes(name):
-                continue
+        for table, source in spec.unmade(shapes, known):
+            name = table.target_name
             statement = self.create_statement(source, name, exclude=left_out(spec, table, source))
             self._make(name, statement)
             made.append(name)
