@@ -16,14 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
-import psutil
+from lab_jobs import BUDGET_SECONDS, cpu_of, process_of, wait_streaming, wired
 from rich.console import Console
 from rich.table import Table
 
 from cdc_assets import (
-    FlinkResource,
-    LedgerResource,
-    MySqlResource,
     MySqlTargetResource,
     ServerIdRange,
     StreamSpec,
@@ -32,17 +29,15 @@ from cdc_assets import (
 from cdc_assets.core.readers import plan_readers
 from cdc_assets.errors import CdcError, LabError
 from cdc_assets.lab.dagster_services import environment
-from cdc_assets.lab.home import require_state, resolve_home
+from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, up
 from cdc_assets.lab.plan import HEAP_VARIABLE
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.workload import Login
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch
-from cdc_assets.wiring import StreamWiring
 
 _BATCH = 500
-_BUDGET_SECONDS = 600.0
 _COLUMNS = "id BIGINT PRIMARY KEY, round INT NOT NULL, note VARCHAR(80), price DECIMAL(10,2)"
 
 
@@ -98,48 +93,28 @@ def cases(tables: int, rows: int) -> tuple[Case, ...]:
     )
 
 
-def wired(stage: Stage, spec: StreamSpec) -> StreamRuntime:
-    """Return a stream on the lab, through the package's own resources."""
+def target_of(stage: Stage) -> MySqlTargetResource:
+    """Return the lab's MySQL target."""
     env = environment(stage.state)
-    return (
-        StreamWiring(
-            spec,
-            MySqlResource(
-                host=env["CDC_SOURCE_HOST"],
-                port=int(env["CDC_SOURCE_PORT"]),
-                username=env["CDC_SOURCE_USER"],
-                password=env["CDC_SOURCE_PASSWORD"],
-            ),
-            MySqlTargetResource(
-                host=env["CDC_TARGET_HOST"],
-                port=int(env["CDC_TARGET_PORT"]),
-                username=env["CDC_TARGET_USER"],
-                password=env["CDC_TARGET_PASSWORD"],
-                database="target",
-            ),
-            FlinkResource(
-                rest_url=env["FLINK_REST_URL"],
-                sql_gateway_url=env["FLINK_SQL_GATEWAY_URL"],
-                checkpoint_directory=env["FLINK_CHECKPOINT_DIR"],
-                savepoint_directory=env["FLINK_SAVEPOINT_DIR"],
-            ),
-            LedgerResource(url=env["CDC_LEDGER_URL"]),
-        )
-        .connect()
-        .runtime
+    return MySqlTargetResource(
+        host=env["CDC_TARGET_HOST"],
+        port=int(env["CDC_TARGET_PORT"]),
+        username=env["CDC_TARGET_USER"],
+        password=env["CDC_TARGET_PASSWORD"],
+        database="target",
     )
 
 
 def measure(stage: Stage, case: Case) -> Measured:
     """Run one job from its first copy through one update of every row."""
-    runtime = wired(stage, case.spec)
+    runtime = wired(stage, case.spec, target_of(stage))
     names = [table.name for table in case.spec.tables]
     _create(stage.source, names)
     _create(stage.target, names)
     for name in names:
         _fill(stage.source, name, case.rows_per_table)
-    processes = [_process(stage, name) for name in ("jobmanager", "taskmanager")]
-    cpu, job_id = sum(map(_cpu, processes)), uuid.uuid4().hex
+    processes = [process_of(stage, name) for name in ("jobmanager", "taskmanager")]
+    cpu, job_id = sum(map(cpu_of, processes)), uuid.uuid4().hex
     began = time.monotonic()
     try:
         runtime.engine.launch(Launch(job_id, case.title, case.spec, runtime.source.endpoint))
@@ -147,7 +122,7 @@ def measure(stage: Stage, case: Case) -> Measured:
         copied = time.monotonic()
         shapes = runtime.source.shapes(runtime.source.endpoint, case.spec.tables)
         readers = len(plan_readers(case.spec, shapes))
-        _wait_streaming(runtime, job_id, readers)
+        wait_streaming(runtime, job_id, readers)
         connections = _connections(stage)
         updated = time.monotonic()
         for name in names:
@@ -159,7 +134,7 @@ def measure(stage: Stage, case: Case) -> Measured:
             connections,
             copied - began,
             ended - updated,
-            sum(map(_cpu, processes)) - cpu,
+            sum(map(cpu_of, processes)) - cpu,
             sum(each.memory_info().rss for each in processes) / 1e6,
         )
     finally:
@@ -198,7 +173,7 @@ def _wait(stage: Stage, case: Case, runtime: StreamRuntime, job_id: str, *, numb
         f"SELECT COUNT(*) AS n FROM {table.name} WHERE round = {number}"  # noqa: S608 - as above
         for table in case.spec.tables
     )
-    deadline = time.monotonic() + _BUDGET_SECONDS
+    deadline = time.monotonic() + BUDGET_SECONDS
     with closing(login.connect(timeout_seconds=60)) as connection, connection.cursor() as cursor:
         while time.monotonic() < deadline:
             cursor.execute(f"SELECT SUM(n) FROM ({query}) AS counted")  # noqa: S608 - as above
@@ -209,17 +184,7 @@ def _wait(stage: Stage, case: Case, runtime: StreamRuntime, job_id: str, *, numb
             if view.state in {"FAILED", "CANCELED", "GONE"}:
                 raise LabError(f"the job is {view.state}: {view.failure}")
             time.sleep(0.2)
-    raise LabError(f"the target did not hold {rows} rows in {_BUDGET_SECONDS:.0f} s")
-
-
-def _wait_streaming(runtime: StreamRuntime, job_id: str, readers: int) -> None:
-    deadline = time.monotonic() + _BUDGET_SECONDS
-    while time.monotonic() < deadline:
-        state = runtime.engine.checkpoint(job_id, budget_seconds=120)
-        if len(state.splits) >= readers and not state.snapshot_running:
-            return
-        time.sleep(0.5)
-    raise LabError("the snapshot phase did not end")
+    raise LabError(f"the target did not hold {rows} rows in {BUDGET_SECONDS:.0f} s")
 
 
 def _connections(stage: Stage) -> int:
@@ -234,18 +199,6 @@ def _connections(stage: Stage) -> int:
         )
         row = cursor.fetchone()
     return int(row[0]) if row else 0
-
-
-def _process(stage: Stage, name: str) -> psutil.Process:
-    record = require_state(stage.home).service(name).process
-    if record is None:
-        raise LabError(f"{name} does not run")
-    return psutil.Process(record.pid)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
 
 
 def show(console: Console, found: list[tuple[Case, Measured]]) -> None:

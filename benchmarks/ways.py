@@ -19,14 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import psutil
+from lab_jobs import BUDGET_SECONDS, cpu_of, process_of, wait_streaming, wired
 from rich.console import Console
 from rich.table import Table
 
 from cdc_assets import (
-    FlinkResource,
-    LedgerResource,
-    MySqlResource,
     ServerIdRange,
     StreamSpec,
     TableRef,
@@ -35,17 +32,15 @@ from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError
 from cdc_assets.lab import postgres_server
 from cdc_assets.lab.dagster_services import environment
-from cdc_assets.lab.home import require_state, resolve_home
+from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, up
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.target_systems import KINDS
 from cdc_assets.lab.workload import ORDERS, Login
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, MakingTarget
-from cdc_assets.wiring import StreamWiring
 
 _BATCH = 1000
-_BUDGET_SECONDS = 600.0
 _IDS = ServerIdRange(8000, 8099)
 _COLUMNS = (
     "id BIGINT, product STRING, quantity INT, note STRING, price DECIMAL(10, 2), "
@@ -68,31 +63,6 @@ class Measured:
     stream: float
     cpu_seconds: float
     megabytes: float
-
-
-def wired(stage: Stage, spec: StreamSpec) -> StreamRuntime:
-    """Return a stream on the lab, with the target that `resources/` binds."""
-    from resources.targets import target  # noqa: PLC0415 - reads the environment of this lab
-
-    env = environment(stage.state)
-    wiring = StreamWiring(
-        spec,
-        MySqlResource(
-            host=env["CDC_SOURCE_HOST"],
-            port=int(env["CDC_SOURCE_PORT"]),
-            username=env["CDC_SOURCE_USER"],
-            password=env["CDC_SOURCE_PASSWORD"],
-        ),
-        target,
-        FlinkResource(
-            rest_url=env["FLINK_REST_URL"],
-            sql_gateway_url=env["FLINK_SQL_GATEWAY_URL"],
-            checkpoint_directory=env["FLINK_CHECKPOINT_DIR"],
-            savepoint_directory=env["FLINK_SAVEPOINT_DIR"],
-        ),
-        LedgerResource(url=env["CDC_LEDGER_URL"]),
-    )
-    return wiring.connect().runtime
 
 
 def by_hand(stage: Stage, name: str) -> tuple[list[str], str]:
@@ -211,14 +181,16 @@ def measure(stage: Stage, number: int, rows: int, *, hand: bool) -> Measured:
         environment(stage.state).get("CDC_TARGET_DATABASE", ""),
         target_kind=stage.state.target_kind,
     )
-    runtime = wired(stage, spec)
+    from resources.targets import target  # noqa: PLC0415 - reads the environment of this lab
+
+    runtime = wired(stage, spec, target)
     _fill(stage.source, rows)
     shapes = runtime.source.shapes(runtime.source.endpoint, spec.tables)
     if not isinstance(runtime.target, MakingTarget):
         raise LabError(f"{spec.target_kind}: the target makes no tables")
     runtime.target.make_missing(spec, shapes)
-    processes = [_process(stage, each) for each in ("jobmanager", "taskmanager")]
-    cpu, job_id = sum(map(_cpu, processes)), uuid.uuid4().hex
+    processes = [process_of(stage, each) for each in ("jobmanager", "taskmanager")]
+    cpu, job_id = sum(map(cpu_of, processes)), uuid.uuid4().hex
     began = time.monotonic()
     try:
         if hand:
@@ -228,7 +200,7 @@ def measure(stage: Stage, number: int, rows: int, *, hand: bool) -> Measured:
             runtime.engine.launch(Launch(job_id, name, spec, runtime.source.endpoint))
         _wait(runtime, job_id, name, rows)
         copied = time.monotonic()
-        _wait_streaming(runtime, job_id)
+        wait_streaming(runtime, job_id)
         inserted = time.monotonic()
         _double(stage.source, rows)
         _wait(runtime, job_id, name, 2 * rows)
@@ -236,7 +208,7 @@ def measure(stage: Stage, number: int, rows: int, *, hand: bool) -> Measured:
         return Measured(
             rows / (copied - began),
             rows / (ended - inserted),
-            sum(map(_cpu, processes)) - cpu,
+            sum(map(cpu_of, processes)) - cpu,
             processes[1].memory_info().rss / 1e6,
         )
     finally:
@@ -282,7 +254,7 @@ def _double(login: Login, rows: int) -> None:
 
 def _wait(runtime: StreamRuntime, job_id: str, name: str, rows: int) -> None:
     """Wait until the target holds so many rows."""
-    deadline = time.monotonic() + _BUDGET_SECONDS
+    deadline = time.monotonic() + BUDGET_SECONDS
     while time.monotonic() < deadline:
         if runtime.target.count(name, timeout_seconds=60) >= rows:
             return
@@ -290,29 +262,7 @@ def _wait(runtime: StreamRuntime, job_id: str, name: str, rows: int) -> None:
         if view.state in {"FAILED", "CANCELED", "GONE"}:
             raise LabError(f"the job is {view.state}: {view.failure}")
         time.sleep(0.25)
-    raise LabError(f"the target did not hold {rows} rows in {_BUDGET_SECONDS:.0f} s")
-
-
-def _wait_streaming(runtime: StreamRuntime, job_id: str) -> None:
-    deadline = time.monotonic() + _BUDGET_SECONDS
-    while time.monotonic() < deadline:
-        state = runtime.engine.checkpoint(job_id, budget_seconds=120)
-        if state.splits and not state.snapshot_running:
-            return
-        time.sleep(0.5)
-    raise LabError("the snapshot phase did not end")
-
-
-def _process(stage: Stage, name: str) -> psutil.Process:
-    record = require_state(stage.home).service(name).process
-    if record is None:
-        raise LabError(f"{name} does not run")
-    return psutil.Process(record.pid)
-
-
-def _cpu(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    raise LabError(f"the target did not hold {rows} rows in {BUDGET_SECONDS:.0f} s")
 
 
 def show(console: Console, kind: str, rows: int, found: list[tuple[Measured, Measured]]) -> None:
