@@ -13,7 +13,7 @@ N = 20
 BIN = $(VENV)/bin
 READY = $(VENV)/.project-installed
 
-.PHONY: demo test check unit integration targets switchovers kills bench-fanout bench-ways screenshots format build lock clean
+.PHONY: demo test check unit integration targets switchovers kills bench-fanout bench-ways bench-ticks screenshots format build lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -48,7 +48,10 @@ bench-fanout: $(READY)
 	$(BIN)/python benchmarks/fanout.py
 
 bench-ways: $(READY)
-	$(BIN)/python benchmarks/ways.py --target $(TARGET)
+	$(BIN)/python benchmarks/ways.py --way $(TARGET)
+
+bench-ticks: $(READY)
+	$(BIN)/python benchmarks/ticks.py
 
 # The pictures in docs/; needs a Chromium in PATH.
 screenshots: $(READY)

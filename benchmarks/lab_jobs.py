@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import psutil
 
-from cdc_assets import FlinkResource, LedgerResource, MySqlResource, StreamSpec, TargetResource
+from cdc_assets import (
+    FlinkResource,
+    KafkaConnectResource,
+    LedgerResource,
+    MySqlResource,
+    PyFlinkResource,
+    StreamSpec,
+    TargetResource,
+)
 from cdc_assets.errors import LabError
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state
@@ -17,9 +26,22 @@ from cdc_assets.wiring import StreamWiring
 BUDGET_SECONDS = 600.0
 
 
-def wired(stage: Stage, spec: StreamSpec, target: TargetResource) -> StreamRuntime:
-    """Return a stream on the lab, through the package's own resources."""
+def wired(
+    stage: Stage,
+    spec: StreamSpec,
+    target: TargetResource,
+    engine: PyFlinkResource | KafkaConnectResource | None = None,
+) -> StreamRuntime:
+    """Return a stream on the lab, through the package's own resources.
+
+    Args:
+        stage: The lab.
+        spec: The stream.
+        target: Where its rows land.
+        engine: What runs it in place of generated SQL.
+    """
     env = environment(stage.state)
+    worker = engine if isinstance(engine, KafkaConnectResource) else None
     wiring = StreamWiring(
         spec,
         MySqlResource(
@@ -29,15 +51,20 @@ def wired(stage: Stage, spec: StreamSpec, target: TargetResource) -> StreamRunti
             password=env["CDC_SOURCE_PASSWORD"],
         ),
         target,
-        FlinkResource(
-            rest_url=env["FLINK_REST_URL"],
-            sql_gateway_url=env["FLINK_SQL_GATEWAY_URL"],
-            checkpoint_directory=env["FLINK_CHECKPOINT_DIR"],
-            savepoint_directory=env["FLINK_SAVEPOINT_DIR"],
-        ),
+        None if worker else engine or _flink(env),
         LedgerResource(url=env["CDC_LEDGER_URL"]),
+        worker=worker,
     )
     return wiring.connect().runtime
+
+
+def _flink(env: Mapping[str, str]) -> FlinkResource:
+    return FlinkResource(
+        rest_url=env["FLINK_REST_URL"],
+        sql_gateway_url=env["FLINK_SQL_GATEWAY_URL"],
+        checkpoint_directory=env["FLINK_CHECKPOINT_DIR"],
+        savepoint_directory=env["FLINK_SAVEPOINT_DIR"],
+    )
 
 
 def wait_streaming(runtime: StreamRuntime, job_id: str, readers: int = 1) -> None:

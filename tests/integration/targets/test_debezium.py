@@ -21,6 +21,7 @@ from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
+from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.connect_server import NAME
 from cdc_assets.lab.debezium_rows import Row
 from cdc_assets.lab.kafka_server import access_of
@@ -34,8 +35,10 @@ from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.recover import recover
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.snapshot import snapshot
+from cdc_assets.operations.stop import stop_stream, what_stops
 from cdc_assets.ports import StepRow
 from tests.integration.targets.debezium_lab import DebeziumLab, debezium_lab
+from tests.integration.targets.newest_mysql import newest_mysql
 from tests.integration.targets.sources import sources_of
 from tests.integration.targets.waiting import closing_job, records, until
 from tests.integration.test_types import (
@@ -99,12 +102,15 @@ def content(lab: DebeziumLab, rt: StreamRuntime, table: TableRef) -> dict[Row, R
     return lab.rows({table.target_name: shape}).rows(table.target_name)
 
 
-def differing(lab: DebeziumLab, rt: StreamRuntime) -> dict[object, object]:
+def differing(
+    lab: DebeziumLab, rt: StreamRuntime, source: Login | None = None
+) -> dict[object, object]:
     """Return source and topic where they differ, by table, key and column type."""
+    source = source or lab.stage.source
     found: dict[object, object] = {}
     for table in rt.spec.tables:
         (shape,) = rt.source.shapes(rt.source.endpoint, [table])
-        here = {(row[0],): row for row in executed(lab.stage.source, f"select * from {table.name}")}
+        here = {(row[0],): row for row in executed(source, f"select * from {table.name}")}
         there = content(lab, rt, table)
         if set(here) != set(there):
             found[table.name] = (sorted(set(here) - set(there)), sorted(set(there) - set(here)))
@@ -266,3 +272,41 @@ def test_the_flink_sql_job_of_the_page_reads_the_events(lab: DebeziumLab) -> Non
         finally:
             cluster.cancel(job)
     execute(source, "drop table sold")
+
+
+def test_the_newest_mysql_is_copied_and_followed_across_a_stop(
+    lab: DebeziumLab, tmp_path: Path
+) -> None:
+    cache, account = Cache(lab.stage.state.cache), lab.stage.state.accounts["cdc"]
+    with newest_mysql(cache, tmp_path, account.user, account.password) as source:
+        seed(source, orders=20_000)
+        spec = spec_of("newest", "orders:newest", "source_table:newest_customers", first=9503)
+        login: dict[str, object] = {
+            "host": source.host, "port": source.port,
+            "username": source.user, "password": source.password,
+        }  # fmt: skip
+        connection = lab.wiring(spec, **login).connect()
+        assert [fault for fault in connection.preflight() if fault.severity == "error"] == []
+        with running(connection.runtime) as rt:
+            writer = Writer(source, first_id=20_001)
+            writer.start()
+            try:
+                time.sleep(3)
+                stop_stream(rt, what_stops(rt))
+                time.sleep(1)
+                deploy(rt)
+                time.sleep(3)
+            finally:
+                writer.stop()
+            executed(
+                source,
+                "update orders set id = -id where id <= 100",
+                "delete from orders where id between 101 and 200",
+            )
+            until(lambda: differing(lab, rt, source) == {})
+            row = newest(rt)
+            assert row is not None
+            assert row.restored_from.startswith("debezium:")
+            assert {found.verdict for found in reconcile(rt, row)} == {"InSync"}
+            assert [repeats(lab, table.target_name) for table in spec.tables] == [0, 0]
+            LOG.info("%s: %d rows written", row.identity.version, writer.written)
