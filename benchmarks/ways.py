@@ -143,7 +143,8 @@ def measure(stage: Stage, title: str, number: int, rows: int, *, hand: bool) -> 
         if hand:
             way.by_hand(stage, name, job_id)
         else:
-            runtime.engine.launch(Launch(job_id, name, spec, runtime.source.endpoint))
+            launch = Launch(job_id, f"ways:{number}", spec, runtime.source.endpoint)
+            runtime.engine.launch(launch)
         alive = None if debezium and hand else job_id
         _wait(runtime, alive, arrives, rows)
         copied = time.monotonic()
