@@ -14,7 +14,7 @@ from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.connect_server import NAME, history_folder
 from cdc_assets.lab.dagster_services import environment
-from cdc_assets.lab.kafka_server import TOPIC_PREFIX
+from cdc_assets.lab.kafka_server import TOPIC_PREFIX, TRANSACTIONAL_ID_PREFIX
 from cdc_assets.lab.packages import load_packages
 from cdc_assets.lab.pyflink_interpreter import ensure_interpreter, script_environment
 from cdc_assets.lab.stage import Stage
@@ -175,7 +175,7 @@ def _kafka(env: Mapping[str, str], name: str) -> dict[str, str]:
         "value.format": "json",
         # The generated job's guarantee: the default, at-least-once, shows rows before a commit.
         "sink.delivery-guarantee": "exactly-once",
-        "sink.transactional-id-prefix": f"{topic}-by-hand",
+        "sink.transactional-id-prefix": f"{TRANSACTIONAL_ID_PREFIX}by-hand-{name}",
         "properties.transaction.timeout.ms": "900000",
     }
 
