@@ -29,7 +29,12 @@ _COLUMNS = (
     "id BIGINT, product STRING, quantity INT, note STRING, price DECIMAL(10, 2), "
     "changed_at TIMESTAMP(6), PRIMARY KEY (id) NOT ENFORCED"
 )
-_SETTINGS = {"execution.checkpointing.interval": "3s", "table.local-time-zone": "UTC"}
+_SETTINGS = {
+    "execution.checkpointing.interval": "3s",
+    "table.local-time-zone": "UTC",
+    # PyFlink alone would take one for each core of the client's machine.
+    "parallelism.default": "1",
+}
 _SECONDS = 60
 
 
