@@ -85,7 +85,10 @@ def connect_url(stage: Stage) -> str:
 
 
 def submit_connector(stage: Stage, name: str, _: str) -> None:
-    """Make a connector with Debezium's defaults; its topic is `lab.NAME.source.orders`."""
+    """Make a connector with Debezium's defaults, which put a schema into each record.
+
+    Its topic is `lab.NAME.source.orders`.
+    """
     env = environment(stage.state)
     config = {
         "connector.class": "io.debezium.connector.mariadb.MariaDbConnector",
@@ -98,8 +101,6 @@ def submit_connector(stage: Stage, name: str, _: str) -> None:
         "topic.prefix": TOPIC_PREFIX + name,
         "database.include.list": "source",
         "table.include.list": "source.orders",
-        "key.converter.schemas.enable": "false",
-        "value.converter.schemas.enable": "false",
         "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory",
         "schema.history.internal.file.filename": str(
             history_folder(stage.home) / f"{name}.by-hand"
