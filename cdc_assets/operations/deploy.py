@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cdc_assets.core.paused_tables import oldest
 from cdc_assets.core.position import Position
 from cdc_assets.core.stream import plan_of
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
 from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, wait_reading
 from cdc_assets.operations.look import recovery_at_work
-from cdc_assets.operations.positions import anchor_of, record_state
+from cdc_assets.operations.paused import ever_paused, joining, paused_tables, running
+from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
+from cdc_assets.operations.schema_record import (
+    changed_since_look,
+    changes_since,
+    record_of,
+    tables_of,
+)
 from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_from
-from cdc_assets.ports import IncarnationRow, Launch
+from cdc_assets.ports import IncarnationRow, Launch, StateView
+
+_ENDED = frozenset({"FAILED", "FINISHED", "CANCELED", "GONE"})
+_AGAIN = "Materialize the snapshot with 'again'"
+_NONE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -39,7 +52,7 @@ def deploy(rt: StreamRuntime) -> Deployed:
 
     A stream that runs with the same SQL is left alone. With other SQL it is stopped with
     a savepoint and goes on from it; Flink refuses state that does not fit. Where captured tables
-    changed since its launch it goes on from a state of before that.
+    changed since its launch it goes on from a state of before that. Paused tables stay paused.
 
     Raises:
         ConfigurationError: There is no snapshot yet, or captured tables changed and rows cannot be
@@ -47,7 +60,8 @@ def deploy(rt: StreamRuntime) -> Deployed:
         IdentityMismatch: Another server is behind the endpoint; recovery is the way.
         RecoveryBlocked: The job did not come up; the cause is in the message.
     """
-    rows = rt.ledger.incarnations(rt.name)
+    _end_catch_up(rt)
+    rows = tuple(row for row in rt.ledger.incarnations(rt.name) if row.kind != "catch-up")
     if not rows:
         raise ConfigurationError(
             f"stream {rt.name!r} has no snapshot", hint="Materialize its snapshot first"
@@ -65,27 +79,115 @@ def deploy(rt: StreamRuntime) -> Deployed:
     if view.state == "RUNNING" and last.kind == "stream" and _same_sql(rt, last):
         state = rt.engine.checkpoint(last.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
         positions = record_state(rt, last, state, savepoint=False)
+        _end_pause(rt, last.number)
         return Deployed(last.number, last.job_id, last.restored_from, positions, adopted=True)
     look = look_at_schema(rt)
     # Before anything is stopped: it refuses where rows could not be read again rightly.
     before = replay_from(rt, last, look) if look.changes else None
-    newest_path = _newest_state(rt, rows)
-    start = Start(
-        rt.source.endpoint,
-        expected=anchor_of(rt),
-        restore_path=before.path if before is not None else newest_path,
-        coordinates=before.coordinates if before is not None else None,
-    )
-    done = _up(rt, launch(rt, "stream", start))
-    _end_pause(rt, done)
+    row, state = _newest_state(rt, rows)
+    if before is not None:
+        start = Start(
+            rt.source.endpoint,
+            expected=anchor_of(rt),
+            restore_path=before.path,
+            coordinates=before.coordinates,
+        )
+    else:
+        start = _start(rt, row, state)
+    return bring_up(rt, launch(rt, "stream", start))
+
+
+def _start(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> Start:
+    """Return how the stream goes on: with its state, or at its place where tables come or go.
+
+    Raises:
+        ConfigurationError: A table comes that was not brought to that place.
+    """
+    was = tables_of(rt, row.number)
+    now = {table.label for table in running(rt).spec.tables}
+    # What was read of a paused table counts no more; one that joins stands at this very place.
+    gone = was & {each.table for each in paused_tables(rt)}
+    come = joining(rt, row)
+    back = (now - was) & ever_paused(rt)
+    lost = back - come.keys()
+    if was and lost:
+        raise ConfigurationError(
+            f"stream {rt.name!r}: {', '.join(sorted(lost))} was paused, and its rows since"
+            f" then are not in the state that is left, of incarnation {row.number}",
+            hint=_AGAIN,
+        )
+    if not gone and not come:
+        return Start(rt.source.endpoint, expected=anchor_of(rt), restore_path=state.path)
+    return start_at(rt, row, place_of(rt, row, state, come))
+
+
+def start_at(rt: StreamRuntime, row: IncarnationRow, place: Position) -> Start:
+    """Return a start without state at a place where an incarnation stood."""
+    gtids = place.gtid_set.format() if place.gtid_set is not None else None
+    expected = anchor_of(rt, row.number)
+    return Start(rt.source.endpoint, expected, coordinates=place.coordinates, gtid_set=gtids)
+
+
+def place_of(
+    rt: StreamRuntime, row: IncarnationRow, state: StateView, come: Mapping[str, str] = _NONE
+) -> Position:
+    """Return the oldest place of a state, if a start there without the state loses nothing.
+
+    It reads the columns of today, so they must be those of that place.
+
+    Args:
+        rt: The stream.
+        row: The incarnation.
+        state: Its last one.
+        come: Tables that it did not read and that were brought to its end, see `joining`.
+
+    Raises:
+        ConfigurationError: A table changed since, or the state holds more than places.
+    """
+    record = record_of(rt, row.number)
+    problems = [split.reason for split in state.splits if not split.usable_without_state]
+    if anchor_of(rt, row.number) is None or record is None or not state.splits:
+        problems.append("nothing is recorded of its launch")
+    else:
+        changed = changes_since(running(rt), record, rt.source.endpoint)
+        problems += [change.text for change in changed if change.kind != "new-shard"]
+        problems += [f"{table} changed" for table in changed_since_look(rt, come)]
+    if problems:
+        raise ConfigurationError(
+            f"stream {rt.name!r}: {state.path} cannot be left for a start at its place: "
+            f"{'; '.join(problems)}",
+            hint=_AGAIN,
+        )
+    return oldest(positions_of(state, row.identity, None))
+
+
+def _end_catch_up(rt: StreamRuntime) -> None:
+    """Give up a catch-up that somebody left: its table stays paused, and the others go on."""
+    rows = rt.ledger.incarnations(rt.name)
+    if rows and rows[-1].kind == "catch-up":
+        state = rt.engine.job(rows[-1].job_id).state
+        if state == "UNKNOWN":
+            raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+        if state not in _ENDED:
+            rt.engine.cancel(rows[-1].job_id, budget_seconds=rt.budgets.stop_seconds)
+
+
+def bring_up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:
+    """Wait until an incarnation reads, and let automation run where a change had stopped it.
+
+    Raises:
+        RecoveryBlocked: The job did not come up; the cause is in the message.
+    """
+    done = _up(rt, row)
+    _end_pause(rt, row.number)
     return done
 
 
-def _end_pause(rt: StreamRuntime, done: Deployed) -> None:
+def _end_pause(rt: StreamRuntime, number: int) -> None:
     """Let automation run again where a change of the schema had stopped it, and nothing else."""
     intent, reason = rt.ledger.intent(rt.name)
     if intent == "hold" and reason.startswith(PAUSED):
-        rt.ledger.set_intent(rt.name, "run", f"incarnation {done.incarnation} has the columns")
+        rt.ledger.set_intent(rt.name, "run", f"incarnation {number} has the columns")
 
 
 def _up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:
@@ -103,12 +205,14 @@ def _up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:
 
 def _same_sql(rt: StreamRuntime, row: IncarnationRow) -> bool:
     """Say whether the stream would be rendered today as it was for this incarnation."""
-    order = Launch(row.job_id, f"{rt.name}:{row.number}", rt.spec, row.server)
+    order = Launch(row.job_id, f"{rt.name}:{row.number}", running(rt).spec, row.server)
     return plan_of(rt.engine.rendered(order)) == plan_of(row.sql)
 
 
-def _newest_state(rt: StreamRuntime, rows: tuple[IncarnationRow, ...]) -> str:
-    """Stop what runs, and return the newest state of the newest incarnation that left one."""
+def _newest_state(
+    rt: StreamRuntime, rows: tuple[IncarnationRow, ...]
+) -> tuple[IncarnationRow, StateView]:
+    """Stop what runs, and return the newest incarnation that left a state, and the state."""
     last = rows[-1]
     state = rt.engine.job(last.job_id).state
     if state == "UNKNOWN":
@@ -118,8 +222,8 @@ def _newest_state(rt: StreamRuntime, rows: tuple[IncarnationRow, ...]) -> str:
             last.job_id, purpose="deploy", budget_seconds=rt.budgets.stop_seconds
         )
         record_state(rt, last, stopped, savepoint=True)
-        return stopped.path
-    if state not in {"FAILED", "FINISHED", "CANCELED", "GONE"}:
+        return last, stopped
+    if state not in _ENDED:
         raise RecoveryBlocked(
             f"stream {rt.name!r}: incarnation {last.number} is {state}; two copies never run",
             hint="Wait until it has ended",
@@ -131,7 +235,7 @@ def _newest_state(rt: StreamRuntime, rows: tuple[IncarnationRow, ...]) -> str:
         if left is not None:
             if left.snapshot_running:
                 break
-            return left.path
+            return row, left
     raise RecoveryBlocked(
         f"stream {rt.name!r} left no complete state", hint="Materialize the snapshot again"
     )

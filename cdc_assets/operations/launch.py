@@ -12,6 +12,7 @@ from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import SourceIdentity, same_server
 from cdc_assets.core.stream import IncarnationKind, job_id_of
 from cdc_assets.errors import EngineUnreachable, FenceTaken, IdentityMismatch, RecoveryBlocked
+from cdc_assets.operations.paused import running
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_record import carrying_on, record_launch
@@ -69,9 +70,12 @@ def prove(rt: StreamRuntime, start: Start) -> SourceIdentity:
 
 
 def newest(rt: StreamRuntime) -> IncarnationRow | None:
-    """Return the newest incarnation, None before the first launch."""
+    """Return the newest incarnation, None before the first launch.
+
+    A catch-up is none of them: the stream is what ran before it.
+    """
     rows = rt.ledger.incarnations(rt.name)
-    return rows[-1] if rows else None
+    return next((row for row in reversed(rows) if row.kind != "catch-up"), None)
 
 
 def launch(
@@ -103,6 +107,9 @@ def launch(
         FenceTaken: Another launcher was faster.
         EngineRejected: Flink refused the job.
     """
+    if kind != "snapshot":
+        # Whoever launches, a paused table stays out: its rows of the meantime were not read.
+        rt = running(rt, opening=label)
     row = _opened(rt, kind, start, label, after)
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
@@ -158,6 +165,7 @@ def _order(rt: StreamRuntime, row: IncarnationRow, start: Start) -> Launch:
         restore_path=start.restore_path,
         coordinates=start.coordinates,
         gtid_set=start.gtid_set,
+        only=rt.only,
     )
 
 
@@ -201,6 +209,7 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
         IdentityMismatch: The server changed under the launch; the job is cancelled.
         RecoveryBlocked: It runs, but no reader appeared within the budget.
     """
+    rt = running(rt)
     view = rt.engine.wait_running(row.job_id, budget_seconds=rt.budgets.launch_seconds)
     server = row.server
     anchor = anchor_of(rt, row.number)

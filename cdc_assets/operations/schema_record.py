@@ -20,6 +20,7 @@ from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Server, StepRow
 
 SCHEMA = "schema"
+LOOKED = "looked"
 _TABLES, _SAME_AS, _CARRIED = "tables", "as", "carried on"
 
 # The tables behind a captured table, by its label; no tables where it is gone.
@@ -78,10 +79,16 @@ def is_carried_on(rt: StreamRuntime, number: int) -> bool:
 def last_record(rt: StreamRuntime) -> SchemaRecord | None:
     """Return what the newest incarnation with a record was launched with."""
     for row in reversed(rt.ledger.incarnations(rt.name)):
-        found = record_of(rt, row.number)
+        found = record_of(rt, row.number) if row.kind != "catch-up" else None
         if found is not None:
             return found
     return None
+
+
+def tables_of(rt: StreamRuntime, number: int) -> frozenset[str]:
+    """Return the labels of the tables that an incarnation was launched with, none if not known."""
+    found = record_of(rt, number)
+    return frozenset() if found is None else frozenset(found.tables)
 
 
 def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on: bool) -> None:
@@ -120,6 +127,37 @@ def changes_since(rt: StreamRuntime, record: SchemaRecord, server: Server) -> tu
         if was:
             found.extend(changes_of(rt.spec, table, was, now.get(table.label, ())))
     return tuple(found)
+
+
+def note_look(rt: StreamRuntime) -> dict[str, object]:
+    """Return the captured tables as they are and the source's end after it, for a journal."""
+    tables = shapes_to_json(tables_now(rt, rt.source.endpoint))
+    end = rt.source.end(rt.source.endpoint)
+    return {"tables": tables, "file": end.file, "pos": end.pos}
+
+
+def changed_since_look(rt: StreamRuntime, journals: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tables that are not as they were when a journal noted them.
+
+    Args:
+        rt: The stream.
+        journals: Where each table was noted, by its label.
+    """
+    if not journals:
+        return ()
+    now = shapes_to_json(tables_now(rt, rt.source.endpoint))
+    return tuple(
+        table
+        for table, journal in journals.items()
+        if now.get(table) not in [_noted(step, table) for step in rt.ledger.steps(rt.name, journal)]
+    )
+
+
+def _noted(step: StepRow, table: str) -> object:
+    """Return a table as a step noted it; text, which no table is, where it is another step."""
+    if step.step != LOOKED:
+        return step.step
+    return cast("Mapping[str, object]", step.detail["tables"]).get(table)
 
 
 def targets_of(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:
@@ -162,7 +200,7 @@ def carrying_on(
         for drift in drifts
         if drift.change.harms and (drift.fix or drift.change.kind == "gone")
     ]
-    if is_new_place and unmet and rt.policy.on_other_change == "pause":
+    if is_new_place and unmet and rt.policy.on_other_change != "report":
         raise RecoveryBlocked(
             f"stream {rt.name!r}: captured tables are others on {server}: {'; '.join(unmet)}",
             hint="Let the target follow, and the recovery goes on by itself",
