@@ -30,7 +30,7 @@ class PausedTable:
     """
 
     table: str
-    number: int
+    number: str
     incarnation: int
     reason: str
     path: str = ""
@@ -45,7 +45,7 @@ class PausedTable:
         return f"{self.table}: paused{since}{at} because {self.reason}"
 
 
-def resume_label(stream: str, incarnation: int, number: int) -> str:
+def resume_label(stream: str, incarnation: int, number: str) -> str:
     """Return what names the launch that takes a table in again.
 
     Args:
@@ -88,6 +88,8 @@ def with_tables(spec: StreamSpec, labels: Collection[str]) -> StreamSpec:
     return replace(
         spec,
         tables=tables,
+        # As they are: by itself a stream of fewer tables may take a reader for each.
+        readers="shared" if spec.shares_readers else "per-table",
         source_only=tuple(name for name in spec.source_only if name in names),
         transforms=tuple(each for each in spec.transforms if each.table in names),
     )

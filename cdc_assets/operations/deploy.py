@@ -9,15 +9,19 @@ from cdc_assets.core.paused_tables import oldest
 from cdc_assets.core.position import Position
 from cdc_assets.core.stream import plan_of
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
+from cdc_assets.operations.drain import all_reached
 from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, wait_reading
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.paused import ever_paused, joining, paused_tables, running
 from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_record import (
+    Tables,
     changed_since_look,
     changes_since,
+    launch_end,
     record_of,
+    tables_now,
     tables_of,
 )
 from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_from
@@ -118,14 +122,26 @@ def _start(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> Start:
         )
     if not gone and not come:
         return Start(rt.source.endpoint, expected=anchor_of(rt), restore_path=state.path)
-    return start_at(rt, row, place_of(rt, row, state, come))
+    tables = tables_now(running(rt), rt.source.endpoint)
+    return start_at(rt, row, place_of(rt, row, state, come), tables)
 
 
-def start_at(rt: StreamRuntime, row: IncarnationRow, place: Position) -> Start:
-    """Return a start without state at a place where an incarnation stood."""
-    gtids = place.gtid_set.format() if place.gtid_set is not None else None
-    expected = anchor_of(rt, row.number)
-    return Start(rt.source.endpoint, expected, coordinates=place.coordinates, gtid_set=gtids)
+def start_at(rt: StreamRuntime, row: IncarnationRow, place: Position, tables: Tables) -> Start:
+    """Return a start without state at a place where an incarnation stood.
+
+    Args:
+        rt: The stream.
+        row: The incarnation.
+        place: As `place_of` gives it.
+        tables: The captured tables, read before `place_of` was asked.
+    """
+    return Start(
+        rt.source.endpoint,
+        anchor_of(rt, row.number),
+        coordinates=place.coordinates,
+        gtid_set=place.gtid_set.format() if place.gtid_set is not None else None,
+        tables=tables,
+    )
 
 
 def place_of(
@@ -144,10 +160,13 @@ def place_of(
     Raises:
         ConfigurationError: A table changed since, or the state holds more than places.
     """
-    record = record_of(rt, row.number)
+    record, since = record_of(rt, row.number), launch_end(rt, row.number)
     problems = [split.reason for split in state.splits if not split.usable_without_state]
-    if anchor_of(rt, row.number) is None or record is None or not state.splits:
+    if anchor_of(rt, row.number) is None or record is None or since is None:
         problems.append("nothing is recorded of its launch")
+    elif not all_reached(row, state, since):
+        # It began before that, maybe in a state that holds other columns.
+        problems.append(f"it did not reach {since}, where its tables were as they are")
     else:
         changed = changes_since(running(rt), record, rt.source.endpoint)
         problems += [change.text for change in changed if change.kind != "new-shard"]

@@ -15,7 +15,7 @@ from cdc_assets.errors import EngineUnreachable, FenceTaken, IdentityMismatch, R
 from cdc_assets.operations.paused import running
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.schema_record import carrying_on, record_launch
+from cdc_assets.operations.schema_record import Tables, carrying_on, record_launch
 from cdc_assets.ports import IncarnationRow, Launch, PositionRow, Server
 
 
@@ -30,6 +30,7 @@ class Start:
         restore_path: State to go on from.
         coordinates: Place to start at without state.
         gtid_set: GTID set for a start without state.
+        tables: What the captured tables were when a start without state was judged.
     """
 
     server: Server
@@ -37,6 +38,7 @@ class Start:
     restore_path: str | None = None
     coordinates: Coordinates | None = None
     gtid_set: str | None = None
+    tables: Tables | None = None
 
     @property
     def label(self) -> str:
@@ -118,7 +120,7 @@ def launch(
         prove(rt, start)
         carried, is_left = _carrying(rt, start, label)
         # Before it is rendered again: a change in between then shows as one.
-        record_launch(rt, row.number, start.server, carries_on=is_left)
+        record_launch(rt, row.number, start.server, carries_on=is_left, known=start.tables)
         rt.engine.launch(_order(carried, row, start))
     return row
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
+from typing import cast
 
 from cdc_assets.core.paused_tables import PausedTable, resume_label, still_paused, with_tables
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.source import FileBirth
+from cdc_assets.core.stream import IncarnationKind
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, StepRow
-
-_STEP = "table paused"
 
 
 def paused_tables(rt: StreamRuntime, *, opening: str = "") -> tuple[PausedTable, ...]:
@@ -21,14 +22,16 @@ def paused_tables(rt: StreamRuntime, *, opening: str = "") -> tuple[PausedTable,
         rt: The stream.
         opening: Label of a launch that is about to be opened.
     """
-    steps = rt.ledger.steps(rt.name, _name(rt))
-    if not steps:
+    noted = _noted(rt)
+    if not noted:
         return ()
     rows = rt.ledger.incarnations(rt.name)
-    launched = [(row.number, row.kind, row.recovery) for row in rows if row.kind != "catch-up"]
+    launched: list[tuple[int, IncarnationKind, str]] = [
+        (row.number, row.kind, row.recovery) for row in rows if row.kind != "catch-up"
+    ]
     if opening:
         launched.append((rows[-1].number + 1, "stream", opening))
-    return still_paused((_paused(step, rows) for step in steps), launched)
+    return still_paused(noted, launched)
 
 
 def running(rt: StreamRuntime, *, opening: str = "") -> StreamRuntime:
@@ -47,8 +50,35 @@ def running(rt: StreamRuntime, *, opening: str = "") -> StreamRuntime:
     return replace(rt, spec=with_tables(rt.spec, kept))
 
 
-def note_paused(rt: StreamRuntime, pause: PausedTable) -> None:
-    """Record that a table is paused; its number is given here."""
+def note_paused(rt: StreamRuntime, pauses: Sequence[PausedTable]) -> None:
+    """Record that tables are paused, all of them or none; their numbers are given here."""
+    detail: dict[str, object] = {"paused": [_detail(pause) for pause in pauses]}
+    while True:
+        seq = len(rt.ledger.steps(rt.name, _name(rt))) + 1
+        step = StepRow(rt.name, _name(rt), seq, "tables paused", detail, rt.clock.now())
+        if rt.ledger.append_step(step):
+            return
+
+
+def ever_paused(rt: StreamRuntime) -> frozenset[str]:
+    """Return every table that was paused at any time."""
+    return frozenset(pause.table for pause in _noted(rt))
+
+
+def joining(rt: StreamRuntime, row: IncarnationRow) -> dict[str, str]:
+    """Return the tables that were brought to the end of an incarnation which ran without them.
+
+    Returns:
+        The label of the launch that took each in again, by table.
+    """
+    launched = {each.recovery for each in rt.ledger.incarnations(rt.name) if each.kind == "stream"}
+    labels = [
+        (pause.table, resume_label(rt.name, row.number, pause.number)) for pause in _noted(rt)
+    ]
+    return {table: label for table, label in labels if label in launched}
+
+
+def _detail(pause: PausedTable) -> dict[str, object]:
     detail: dict[str, object] = {
         "table": pause.table,
         "incarnation": pause.incarnation,
@@ -60,43 +90,38 @@ def note_paused(rt: StreamRuntime, pause: PausedTable) -> None:
         detail |= {"file": where.file, "pos": where.pos}
         if birth is not None:
             detail |= {"created_at": birth.created_at, "birth_server_id": birth.server_id}
-    while True:
-        seq = len(rt.ledger.steps(rt.name, _name(rt))) + 1
-        if rt.ledger.append_step(StepRow(rt.name, _name(rt), seq, _STEP, detail, rt.clock.now())):
-            return
+    return detail
 
 
-def ever_paused(rt: StreamRuntime) -> frozenset[str]:
-    """Return every table that was paused at any time."""
-    return frozenset(str(step.detail["table"]) for step in rt.ledger.steps(rt.name, _name(rt)))
+def _noted(rt: StreamRuntime) -> tuple[PausedTable, ...]:
+    """Return every pause of the stream, oldest first."""
+    steps = rt.ledger.steps(rt.name, _name(rt))
+    rows = {row.number: row for row in rt.ledger.incarnations(rt.name)} if steps else {}
+    return tuple(
+        _paused(detail, f"{step.seq}.{index}", step.at, rows)
+        for step in steps
+        # Written by the function above, and by nothing else.
+        for index, detail in enumerate(
+            cast("Sequence[Mapping[str, object]]", step.detail["paused"])
+        )
+    )
 
 
-def joining(rt: StreamRuntime, row: IncarnationRow) -> dict[str, str]:
-    """Return the tables that were brought to the end of an incarnation which ran without them.
-
-    Returns:
-        The label of the launch that took each in again, by table.
-    """
-    launched = {row.recovery for row in rt.ledger.incarnations(rt.name) if row.kind == "stream"}
-    labels = {
-        str(step.detail["table"]): resume_label(rt.name, row.number, step.seq)
-        for step in rt.ledger.steps(rt.name, _name(rt))
-    }
-    return {table: label for table, label in labels.items() if label in launched}
-
-
-def _paused(step: StepRow, rows: tuple[IncarnationRow, ...]) -> PausedTable:
-    detail = step.detail
-    number = int(str(detail["incarnation"]))
-    row = next(row for row in rows if row.number == number)
+def _paused(
+    detail: Mapping[str, object],
+    number: str,
+    since: datetime | None,
+    rows: Mapping[int, IncarnationRow],
+) -> PausedTable:
+    incarnation = int(str(detail["incarnation"]))
     return PausedTable(
         table=str(detail["table"]),
-        number=step.seq,
-        incarnation=number,
+        number=number,
+        incarnation=incarnation,
         reason=str(detail["reason"]),
         path=str(detail["path"]),
-        position=_position(detail, row),
-        since=step.at,
+        position=_position(detail, rows[incarnation]),
+        since=since,
     )
 
 

@@ -25,7 +25,13 @@ from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.reconcile import passed
 from cdc_assets.operations.resume import stop_broken
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.schema_record import LOOKED, note_look, tables_of
+from cdc_assets.operations.schema_record import (
+    LOOKED,
+    note_look,
+    place_in,
+    tables_now,
+    tables_of,
+)
 from cdc_assets.operations.schema_watch import PAUSED, RESUMING, look_at_schema
 from cdc_assets.ports import IncarnationRow, Launch
 
@@ -217,21 +223,23 @@ def _carry_out(rt: StreamRuntime, plan: Resumption, journal: Journal) -> Incarna
     # Where the others stop every table must have the columns that it has now, because from
     # there they are read without a state that would know others.
     looked = journal.once(LOOKED, lambda: note_look(together) | {"again": plan.again})
-    end = Coordinates(str(looked["file"]), int(str(looked["pos"])))
+    end = place_in(looked)
     behind = ConfigurationError(
         f"stream {rt.name!r} does not stand at {end} yet, where {plan.pause.table} is as it is now",
         hint="Try again when it has caught up",
     )
-    if rt.engine.job(row.job_id).state == "RUNNING" and not passed(rt, row, end, wait=True):
+    is_running = rt.engine.job(row.job_id).state == "RUNNING"
+    if end is None or (is_running and not passed(rt, row, end, wait=True)):
         raise behind
     state = rt.engine.read_state(str(stop_broken(rt, journal, row)["path"]))
     if not all_reached(row, state, end):
         raise behind
+    tables = tables_now(together, rt.source.endpoint)
     place = place_of(rt, row, state, dict.fromkeys(_labels(together), journal.recovery))
     caught_up = journal.once("caught up", lambda: _catch_up(plan, journal, place.coordinates))
     journal.stay()
     number = int(str(caught_up["incarnation"]))
-    start = start_at(rt, row, place)
+    start = start_at(rt, row, place, tables)
     return launch(rt, "stream", start, label=journal.recovery, after=number)
 
 

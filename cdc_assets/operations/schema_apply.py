@@ -81,8 +81,7 @@ def _go_on_without(rt: StreamRuntime, seen: Watched, begin: Callable[[], None]) 
             pauses = [pause_of(rt, row, label, text) for label, text in harmful.items()]
         except ConfigurationError as error:
             return replace(seen, detail=f"{seen.detail}; the whole stream: {error.message}")
-        for pause in pauses:
-            note_paused(rt, pause)
+        note_paused(rt, pauses)
     begin()
     done = deploy(rt)
     text = f"incarnation {done.incarnation} runs without: {', '.join(_paused(rt))}"

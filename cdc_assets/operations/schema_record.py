@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.position import Coordinates
 from cdc_assets.core.schema_drift import Change, changes_of, shapes_from_json, shapes_to_json
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.target_ddl import drifts_of
@@ -91,14 +92,24 @@ def tables_of(rt: StreamRuntime, number: int) -> frozenset[str]:
     return frozenset() if found is None else frozenset(found.tables)
 
 
-def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on: bool) -> None:
+def record_launch(
+    rt: StreamRuntime,
+    number: int,
+    server: Server,
+    *,
+    carries_on: bool,
+    known: Tables | None = None,
+) -> None:
     """Record what an incarnation is launched with, right before it is.
+
+    The server's end is kept with it: whatever changed the tables before lies before that place.
 
     Args:
         rt: The stream.
         number: The incarnation.
         server: Where its readers connect.
         carries_on: Whether changes since the record before are left to a person.
+        known: The tables that the start was judged by; a change since then shall show.
     """
     before = last_record(rt)
     if before is not None and before.incarnation == number:
@@ -106,13 +117,14 @@ def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on:
     if before is not None and carries_on:
         detail: dict[str, object] = {_SAME_AS: before.incarnation, _CARRIED: True}
     else:
-        tables = tables_now(rt, server)
+        tables = tables_now(rt, server) if known is None else known
         is_same = before is not None and before.tables == _plain(tables)
         detail = (
             {_SAME_AS: before.incarnation}
             if before is not None and is_same
             else {_TABLES: shapes_to_json(tables)}
         )
+    detail |= _end(rt, server)
     name = _name(rt, number)
     seq = len(rt.ledger.steps(rt.name, name)) + 1
     rt.ledger.append_step(StepRow(rt.name, name, seq, SCHEMA, detail, rt.clock.now()))
@@ -132,8 +144,23 @@ def changes_since(rt: StreamRuntime, record: SchemaRecord, server: Server) -> tu
 def note_look(rt: StreamRuntime) -> dict[str, object]:
     """Return the captured tables as they are and the source's end after it, for a journal."""
     tables = shapes_to_json(tables_now(rt, rt.source.endpoint))
-    end = rt.source.end(rt.source.endpoint)
-    return {"tables": tables, "file": end.file, "pos": end.pos}
+    return {_TABLES: tables, **_end(rt, rt.source.endpoint)}
+
+
+def place_in(detail: Mapping[str, object]) -> Coordinates | None:
+    """Return the server's end as a step keeps it, None where it is older than that."""
+    return Coordinates(str(detail["file"]), int(str(detail["pos"]))) if "file" in detail else None
+
+
+def launch_end(rt: StreamRuntime, number: int) -> Coordinates | None:
+    """Return the server's end when an incarnation was launched, None if it is not known."""
+    rows = rt.ledger.steps(rt.name, _name(rt, number))
+    return place_in(rows[-1].detail) if rows else None
+
+
+def _end(rt: StreamRuntime, server: Server) -> dict[str, object]:
+    end = rt.source.end(server)
+    return {"file": end.file, "pos": end.pos}
 
 
 def changed_since_look(rt: StreamRuntime, journals: Mapping[str, str]) -> tuple[str, ...]:
@@ -157,7 +184,7 @@ def _noted(step: StepRow, table: str) -> object:
     """Return a table as a step noted it; text, which no table is, where it is another step."""
     if step.step != LOOKED:
         return step.step
-    return cast("Mapping[str, object]", step.detail["tables"]).get(table)
+    return cast("Mapping[str, object]", step.detail[_TABLES]).get(table)
 
 
 def targets_of(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:

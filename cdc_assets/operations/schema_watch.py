@@ -24,11 +24,13 @@ from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.observe import STOPPED
 from cdc_assets.operations.paused import paused_tables, running
 from cdc_assets.operations.positions import anchor_of, positions_of, record_state
+from cdc_assets.operations.reconcile import passed
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_record import (
     SchemaRecord,
     changes_since,
     is_carried_on,
+    launch_end,
     record_of,
     tables_of,
     targets_of,
@@ -180,6 +182,10 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     is_half = _is_pause(reason) and rt.engine.job(row.job_id).state == "RUNNING"
     if intent == "hold" and not is_half:
         return Watched(look, detail="automation holds already")
+    end = launch_end(rt, row.number) if rt.policy.on_other_change == "pause_table" else None
+    if end is not None:
+        # Before that place nobody can say what columns the other tables had (`deploy.place_of`).
+        passed(rt, row, end, wait=True)
     return Watched(look, "paused", _pause(rt, row, look.harmful))
 
 
@@ -195,12 +201,16 @@ def is_paused_here(rt: StreamRuntime, row: IncarnationRow) -> bool:
     stops = rt.ledger.steps(rt.name, f"{rt.name}:{row.number}/{STOPPED}")
     if stops:
         return "reason" in stops[-1].detail
+    deadline = rt.clock.monotonic() + rt.budgets.stop_seconds
+    while rt.engine.job(row.job_id).state == "FAILING" and rt.clock.monotonic() < deadline:
+        # A target that refuses the change's rows ends the job at its stop, too.
+        rt.clock.sleep(rt.budgets.poll_seconds)
     return rt.engine.job(row.job_id).state == "FAILED"
 
 
 def pause_of(rt: StreamRuntime, row: IncarnationRow, table: str, reason: str) -> PausedTable:
     """Return the pause of a table, with the state of before its change where one is left."""
-    pause = PausedTable(table, 0, row.number, reason)
+    pause = PausedTable(table, "", row.number, reason)
     before = _before(rt, row)
     if before is None or before.path is None:
         return pause

@@ -99,7 +99,8 @@ def snapshot(
             hint="Set 'again' to true if that is what you want",
         )
     if row is not None:
-        _refuse_live(rt, row)
+        # Also a catch-up, which the newest incarnation of the stream is not.
+        _refuse_live(rt, rt.ledger.incarnations(rt.name)[-1])
     if isinstance(rt.target, MakingTarget):
         shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
         made(rt.target.make_missing(rt.spec, shapes))

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.recovery import Hold, Policy, decide
 from cdc_assets.errors import CdcError, ConfigurationError, RecoveryBlocked
 from cdc_assets.operations.deploy import deploy
@@ -22,68 +21,22 @@ from cdc_assets.operations.schema_apply import follow_schema
 from cdc_assets.operations.schema_watch import Watched, look_at_schema, watch_schema
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.operations.stop import stop_stream, what_stops
+from cdc_assets.ports import Launch
 from cdc_assets.testing.builders import BlueGreen
 from cdc_assets.testing.faults import Killed, KillSwitch
-from tests.operations.world import World
-
-ITEMS, ORDERS, USERS = TABLES = ("shop.items", "shop.orders", "shop.users")
-TINY, WIDE = Column("size", "int", "int(11)"), Column("size", "bigint", "bigint(20)")
-RENAMED = Column("length", "int", "int(11)")
-
-
-def shaped(label: str, *columns: Column) -> TableShape:
-    database, _, name = label.partition(".")
-    return TableShape(database, name, (Column("id", "int", "int(11)", nullable=False), *columns),
-                      ("id",))  # fmt: skip
-
-
-class Shop(World):
-    """A stream of three tables that runs; each write goes to all of them."""
-
-    def write(self, count: int = 3) -> None:
-        for table in TABLES:
-            self.lab.insert(*range(self.keys, self.keys + count), item=table, table=table)
-        self.keys += count
-
-    def change(self, column: Column = WIDE, table: str = ORDERS) -> None:
-        self.lab.source.define(shaped(table, column))
-
-    def follow(self, column: Column = WIDE, table: str = ORDERS) -> None:
-        """Run the statement at the target."""
-        self.lab.target.define(shaped(table.replace("shop", "warehouse"), column))
-
-    def paused(self) -> list[str]:
-        return [pause.table for pause in paused_tables(self.runtime)]
-
-    def lost(self) -> set[str]:
-        """Return the tables that lack rows at the target."""
-        self.lab.engine.pump(3)
-        server = self.lab.source.production
-        return {table for table, _ in self.lab.target.lost(server, self.lab.spec)}
-
-
-def shop(*, gtid: bool = False, uuids: bool = True) -> Shop:
-    lab = BlueGreen(gtid=gtid, uuids=uuids, tables=TABLES)
-    lab.spec = replace(lab.spec, readers="shared")
-    made = Shop(lab)
-    for table in TABLES:
-        made.change(TINY, table)
-        made.follow(TINY, table)
-    made.start()
-    made.write()
-    follow_schema(made.runtime)  # keeps a state of before any change
-    made.write()
-    return made
-
-
-def paused(*, column: Column = WIDE, gtid: bool = False) -> Shop:
-    """Return a shop whose orders were changed, paused and written to since."""
-    made = shop(gtid=gtid)
-    made.change(column)
-    made.write()
-    assert follow_schema(made.runtime).act == "table paused"
-    made.write()
-    return made
+from tests.operations.world import (
+    ITEMS,
+    ORDERS,
+    RENAMED,
+    TINY,
+    USERS,
+    WIDE,
+    Shop,
+    World,
+    paused,
+    shaped,
+    shop,
+)
 
 
 @pytest.mark.parametrize("gtid", [False, True])
@@ -410,7 +363,7 @@ def test_a_change_between_the_look_and_the_stop_lets_the_others_go_on_without() 
         return original(job_id, purpose=purpose, budget_seconds=budget_seconds)
 
     engine.stop = strike  # type: ignore[assignment] - one fake call replaced
-    with pytest.raises(ConfigurationError, match="shop.orders changed"):
+    with pytest.raises(ConfigurationError, match=r"shop\.orders changed"):
         resume_table(seen.runtime, "orders", worker="w")
     engine.stop = original  # type: ignore[method-assign]
     assert seen.paused() == [ORDERS]
@@ -451,3 +404,29 @@ def test_a_look_that_finds_nothing_new_does_nothing() -> None:
     assert (found.act, [each.pause.table for each in found.look.paused]) == ("", [ORDERS])
     assert watch_schema(seen.runtime).act == ""
     assert seen.runtime.ledger.incarnations("orders") == rows
+
+
+def test_a_stream_that_is_far_behind_is_paused_whole() -> None:
+    """It began before the end of that time, maybe in a state that holds other columns."""
+    seen = shop()
+    stop_stream(seen.runtime, what_stops(seen.runtime))
+    seen.write()
+    seen.lab.engine.batch = 0
+    deploy(seen.runtime)
+    seen.change()
+    assert "it did not reach" in stays_whole(seen, seen.runtime).detail
+
+
+def test_a_change_of_another_table_while_the_stream_starts_shows_at_the_next_look() -> None:
+    seen = changed()
+    engine = seen.lab.engine
+    original = engine.launch
+
+    def strike(launch: Launch) -> str:
+        seen.change(WIDE, USERS)
+        return original(launch)
+
+    engine.launch = strike  # type: ignore[method-assign] - one fake call replaced
+    assert follow_schema(seen.runtime).act == "table paused"
+    engine.launch = original  # type: ignore[method-assign]
+    assert [each.change.table.label for each in look_at_schema(seen.runtime).harmful] == [USERS]
