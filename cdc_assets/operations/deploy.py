@@ -65,7 +65,8 @@ def deploy(rt: StreamRuntime) -> Deployed:
         RecoveryBlocked: The job did not come up; the cause is in the message.
     """
     _end_catch_up(rt)
-    rows = tuple(row for row in rt.ledger.incarnations(rt.name) if row.kind != "catch-up")
+    everything = rt.ledger.incarnations(rt.name)
+    rows = tuple(row for row in everything if row.kind != "catch-up")
     if not rows:
         raise ConfigurationError(
             f"stream {rt.name!r} has no snapshot", hint="Materialize its snapshot first"
@@ -98,7 +99,8 @@ def deploy(rt: StreamRuntime) -> Deployed:
         )
     else:
         start = _start(rt, row, state)
-    return bring_up(rt, launch(rt, "stream", start))
+    # Whoever launched since this looked has the fence: what was seen to be dead is not newest.
+    return bring_up(rt, launch(rt, "stream", start, after=everything[-1].number))
 
 
 def _start(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> Start:
@@ -182,13 +184,14 @@ def place_of(
 
 def _end_catch_up(rt: StreamRuntime) -> None:
     """Give up a catch-up that somebody left: its table stays paused, and the others go on."""
-    rows = rt.ledger.incarnations(rt.name)
-    if rows and rows[-1].kind == "catch-up":
-        state = rt.engine.job(rows[-1].job_id).state
+    rows = [row for row in rt.ledger.incarnations(rt.name) if row.kind == "catch-up"]
+    # Others ended before the newest one was launched.
+    for row in rows[-1:]:
+        state = rt.engine.job(row.job_id).state
         if state == "UNKNOWN":
             raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
         if state not in _ENDED:
-            rt.engine.cancel(rows[-1].job_id, budget_seconds=rt.budgets.stop_seconds)
+            rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
 
 
 def bring_up(rt: StreamRuntime, row: IncarnationRow) -> Deployed:

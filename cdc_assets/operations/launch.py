@@ -121,8 +121,28 @@ def launch(
         carried, is_left = _carrying(rt, start, label)
         # Before it is rendered again: a change in between then shows as one.
         record_launch(rt, row.number, start.server, carries_on=is_left, known=start.tables)
+        _refuse_overtaken(rt, row, label)
         rt.engine.launch(_order(carried, row, start))
+        try:
+            _refuse_overtaken(rt, row, label)
+        except FenceTaken:
+            rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
+            raise
     return row
+
+
+def _refuse_overtaken(rt: StreamRuntime, row: IncarnationRow, label: str) -> None:
+    """Refuse a launch that was overtaken between its fence and its submission.
+
+    Who comes in between finds an incarnation without a job, and cannot tell that one is on its
+    way. Workers of one recovery adopt each other's launches instead.
+
+    Raises:
+        FenceTaken: A newer incarnation is open.
+    """
+    newer = rt.ledger.incarnations(rt.name)[-1].number
+    if newer != row.number and not label.rpartition("/")[2].startswith(("go-on-", "drain-")):
+        raise FenceTaken(rt.name, newer)
 
 
 def _carrying(rt: StreamRuntime, start: Start, label: str) -> tuple[StreamRuntime, bool]:

@@ -41,9 +41,12 @@ def running(rt: StreamRuntime, *, opening: str = "") -> StreamRuntime:
         rt: The stream.
         opening: As in `paused_tables`.
     """
-    if rt.only:
-        return rt
-    out = {each.table for each in paused_tables(rt, opening=opening)}
+    return rt if rt.only else without(rt, paused_tables(rt, opening=opening))
+
+
+def without(rt: StreamRuntime, pauses: Sequence[PausedTable]) -> StreamRuntime:
+    """Return the stream without the tables of some pauses."""
+    out = {pause.table for pause in pauses}
     if not out:
         return rt
     kept = [table.label for table in rt.spec.tables if table.label not in out]

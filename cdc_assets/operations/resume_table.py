@@ -32,7 +32,7 @@ from cdc_assets.operations.schema_record import (
     tables_now,
     tables_of,
 )
-from cdc_assets.operations.schema_watch import PAUSED, RESUMING, look_at_schema
+from cdc_assets.operations.schema_watch import PAUSED, RESUMING, PausedLook, look_at_schema
 from cdc_assets.ports import IncarnationRow, Launch
 
 
@@ -93,7 +93,7 @@ def plan_resume(rt: StreamRuntime, name: str, *, again: bool = False) -> Resumpt
     if at_work or (intent == "hold" and not why.startswith(PAUSED)):
         text = f"recovery {at_work} is at work" if at_work else f"automation holds: {why}"
         raise ConfigurationError(f"stream {rt.name!r}: {text}", hint="Wait for it, or release it")
-    _refuse_unready(rt, pause)
+    look = _ready(rt, pause)
     label = resume_label(rt.name, row.number, pause.number)
     together = running(rt, opening=label)
     # A column that the target does not have is found here, before anything is stopped.
@@ -113,7 +113,7 @@ def plan_resume(rt: StreamRuntime, name: str, *, again: bool = False) -> Resumpt
         start = Start(rt.source.endpoint, expected=anchor_of(rt, row.number))
         own = with_tables(rt.spec, {pause.table})
     else:
-        start = _before(rt, pause)
+        start = _before(rt, look)
         own = _as_launched(rt, pause)
     return Resumption(pause, row, replace(rt, spec=own, only=pause.table), start, together)
 
@@ -131,26 +131,29 @@ def _paused(rt: StreamRuntime, name: str) -> tuple[PausedTable, TableRef]:
     )
 
 
-def _refuse_unready(rt: StreamRuntime, pause: PausedTable) -> None:
+def _ready(rt: StreamRuntime, pause: PausedTable) -> PausedLook:
+    """Return what changed in a paused table, when it is all that is to be mended."""
     look = look_at_schema(rt)
-    if look.problem:
-        raise ConfigurationError(f"stream {rt.name!r}: {look.problem}", hint="Try again")
+    own = next((each for each in look.paused if each.pause == pause), None)
+    if look.problem or own is None:
+        why = look.problem or f"{pause.table} is not paused any more"
+        raise ConfigurationError(f"stream {rt.name!r}: {why}", hint="Try again")
     if look.changes:
         texts = "; ".join(change.text for change in look.changes)
         raise ConfigurationError(
             f"stream {rt.name!r}: other tables changed, too: {texts}",
             hint="Let the target follow and materialize the stream, then resume the table",
         )
-    own = next(each for each in look.paused if each.pause == pause)
     if own.unmet:
         raise ConfigurationError(
             f"{pause.table}: the target does not follow yet", hint=f"Run: {' '.join(own.unmet)}"
         )
+    return own
 
 
-def _before(rt: StreamRuntime, pause: PausedTable) -> Start:
+def _before(rt: StreamRuntime, look: PausedLook) -> Start:
     """Return a start in the state of before the change, if rows can be read again from it."""
-    look = next(each for each in look_at_schema(rt).paused if each.pause == pause)
+    pause = look.pause
     problems = [
         f"no row written before can be read again with: {drift.change.text}"
         for drift in look.drifts

@@ -22,7 +22,7 @@ from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, Tar
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.observe import STOPPED
-from cdc_assets.operations.paused import paused_tables, running
+from cdc_assets.operations.paused import paused_tables, without
 from cdc_assets.operations.positions import anchor_of, positions_of, record_state
 from cdc_assets.operations.reconcile import passed
 from cdc_assets.operations.runtime import StreamRuntime
@@ -138,7 +138,7 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
             why = seen.problem or "it is not proved to be the server that the stream reads"
             return SchemaLook(row.number, problem=f"{endpoint}: {why}")
         paused = paused_tables(rt)
-        drifts = _drifts(running(rt), record)
+        drifts = _drifts(without(rt, paused), record)
         looks = tuple(PausedLook(each, _drifts_of_paused(rt, each)) for each in paused)
     except CdcError as error:
         return SchemaLook(row.number, problem=str(error))
@@ -173,20 +173,38 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     row = newest(rt)
     copy = _copy(rt, row)
     look = look_at_schema(rt)
-    if copy is not None and row is not None and not look.problem and not look.changes:
-        rt.engine.approve(row.job_id, copy.path)
-    if not look.harmful or row is None or rt.policy.on_other_change == "report":
+    if row is None or look.problem:
         return Watched(look)
+    if not look.changes and copy is not None and _is_of(rt, look, row):
+        rt.engine.approve(row.job_id, copy.path)
     intent, reason = rt.ledger.intent(rt.name)
-    # A pause that died between its hold and its stop is carried on.
-    is_half = _is_pause(reason) and rt.engine.job(row.job_id).state == "RUNNING"
-    if intent == "hold" and not is_half:
+    # A pause that died between its hold and its stop is carried on, or ended where nothing is
+    # left to pause for.
+    is_half = intent == "hold" and _is_pause(reason) and _runs(rt, row)
+    if not look.harmful or rt.policy.on_other_change == "report":
+        if is_half and not look.harmful:
+            rt.ledger.set_intent(rt.name, "run", f"incarnation {row.number} has the columns")
+        return Watched(look)
+    if (intent == "hold" and not is_half) or not _is_of(rt, look, row):
         return Watched(look, detail="automation holds already")
     end = launch_end(rt, row.number) if rt.policy.on_other_change == "pause_table" else None
     if end is not None:
         # Before that place nobody can say what columns the other tables had (`deploy.place_of`).
         passed(rt, row, end, wait=True)
     return Watched(look, "paused", _pause(rt, row, look.harmful))
+
+
+def _is_of(rt: StreamRuntime, look: SchemaLook, row: IncarnationRow) -> bool:
+    """Return whether a look is about an incarnation that no other look has paused since."""
+    number = row.number
+    if any(each.pause.incarnation == number for each in look.paused):
+        return False
+    now = newest(rt)
+    return number == look.incarnation and now is not None and now.number == number
+
+
+def _runs(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    return rt.engine.job(row.job_id).state == "RUNNING"
 
 
 def _is_pause(reason: str) -> bool:

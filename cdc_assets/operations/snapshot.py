@@ -99,8 +99,10 @@ def snapshot(
             hint="Set 'again' to true if that is what you want",
         )
     if row is not None:
-        # Also a catch-up, which the newest incarnation of the stream is not.
-        _refuse_live(rt, rt.ledger.incarnations(rt.name)[-1])
+        _refuse_live(rt, row)
+        catch_ups = [each for each in rt.ledger.incarnations(rt.name) if each.kind == "catch-up"]
+        for each in catch_ups[-1:]:
+            _refuse_live(rt, each)
     if isinstance(rt.target, MakingTarget):
         shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
         made(rt.target.make_missing(rt.spec, shapes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from cdc_assets.operations.stop import stop_stream, what_stops
 from cdc_assets.ports import Launch
 from cdc_assets.testing.builders import BlueGreen
 from cdc_assets.testing.faults import Killed, KillSwitch
+from tests.operations.test_recover import Overtaken
 from tests.operations.world import (
     ITEMS,
     ORDERS,
@@ -430,3 +432,83 @@ def test_a_change_of_another_table_while_the_stream_starts_shows_at_the_next_loo
     assert follow_schema(seen.runtime).act == "table paused"
     engine.launch = original  # type: ignore[method-assign]
     assert [each.change.table.label for each in look_at_schema(seen.runtime).harmful] == [USERS]
+
+
+@pytest.mark.parametrize("by", ["resume", "deploy", "look"])
+def test_a_resumption_that_is_overtaken_at_any_call_loses_nothing(by: str) -> None:
+    """Another worker, a person's deployment or a look comes in between at every call."""
+    for at in range(1, calls_of(followed, resume) + 1):
+        seen = followed()
+        others: dict[str, Callable[[], object]] = {
+            "resume": lambda seen=seen: resume_table(seen.runtime, "orders", worker="other"),
+            "deploy": lambda seen=seen: deploy(seen.runtime),
+            "look": lambda seen=seen: follow_schema(seen.runtime),
+        }
+
+        def other(act: Callable[[], object] = others[by]) -> None:
+            with contextlib.suppress(CdcError):
+                act()
+
+        with contextlib.suppress(CdcError):
+            resume(seen.with_ports(Overtaken(at, other)))
+        assert len(seen.lab.engine.live) <= 1, at
+        end_of(seen)
+
+
+def test_two_looks_at_once_pause_a_table_once() -> None:
+    for at in range(1, calls_of(changed, follow_schema) + 1):
+        seen = changed()
+
+        def other(seen: Shop = seen) -> None:
+            follow_schema(seen.runtime)
+
+        with contextlib.suppress(CdcError):
+            follow_schema(seen.with_ports(Overtaken(at, other)))
+        assert seen.paused() == [ORDERS]
+        assert len(seen.lab.engine.live) == 1
+        end_of(seen)
+
+
+def test_without_a_look_since_the_launch_there_is_no_state_of_before() -> None:
+    seen = followed()
+    resume_table(seen.runtime, "orders", worker="w")
+    seen.write()
+    seen.lab.engine.pump(3)
+    seen.change(WIDE, USERS)
+    assert follow_schema(seen.runtime).act == "table paused"
+    seen.follow(WIDE, USERS)
+    with pytest.raises(ConfigurationError, match=r"no state of before the change is left.*--again"):
+        resume_table(seen.runtime, "users", worker="w")
+    seen.lab.target.tables["users"].clear()
+    resume_table(seen.runtime, "users", worker="w", again=True)
+    seen.check(repeated=None)
+
+
+def test_a_change_of_another_table_comes_first() -> None:
+    seen = followed()
+    seen.lab.source.define(shaped(ITEMS, TINY, RENAMED))
+    with pytest.raises(ConfigurationError, match=r"other tables changed, too: shop\.items\.length"):
+        resume_table(seen.runtime, "orders", worker="w")
+    assert len(seen.lab.engine.live) == 1
+
+
+def test_a_stream_that_is_behind_is_not_stopped_for_a_table() -> None:
+    seen = followed()
+    seen.lab.engine.batch = 0
+    seen.write()
+    with pytest.raises(ConfigurationError, match="does not stand at"):
+        resume_table(seen.runtime, "orders", worker="w")
+    assert seen.runtime.ledger.intent("orders")[0] == "run"
+    assert len(seen.lab.engine.live) == 1
+    seen.lab.engine.batch = None
+    resume_table(seen.runtime, "orders", worker="w")
+    seen.check(repeated=None)
+
+
+def test_a_server_that_does_not_answer_leaves_everything_as_it_is() -> None:
+    seen = followed()
+    seen.lab.blue.reachable = False
+    with pytest.raises(ConfigurationError, match="connection refused"):
+        resume_table(seen.runtime, "orders", worker="w")
+    seen.lab.blue.reachable = True
+    assert seen.paused() == [ORDERS]
