@@ -180,5 +180,5 @@ def _follow(rt: StreamRuntime, journal: Journal, row: IncarnationRow, end: Coord
         rt.clock.sleep(rt.budgets.poll_seconds)
     raise RecoveryBlocked(
         f"stream {rt.name!r}: {end} was not reached within {rt.budgets.drain_seconds:.0f} s",
-        hint="Keep old blue and raise the budget; the recovery goes on from here",
+        hint="Raise the budget, and keep the server until then; it goes on from here",
     )

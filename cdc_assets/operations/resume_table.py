@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 from cdc_assets.core.paused_tables import PausedTable, resume_label, with_tables
 from cdc_assets.core.position import Coordinates
-from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import CdcError, ConfigurationError, Superseded
 from cdc_assets.operations.deploy import Deployed, bring_up, deploy, place_of, start_at
@@ -114,8 +113,12 @@ def plan_resume(rt: StreamRuntime, name: str, *, again: bool = False) -> Resumpt
         own = with_tables(rt.spec, {pause.table})
     else:
         start = _before(rt, look)
-        own = _as_launched(rt, pause)
-    return Resumption(pause, row, replace(rt, spec=own, only=pause.table), start, together)
+        # With the tables that the kept state is of: it fits no other job.
+        own = with_tables(rt.spec, tables_of(rt, pause.incarnation))
+    seconds = rt.budgets.snapshot_seconds if again else rt.budgets.drain_seconds
+    budgets = replace(rt.budgets, drain_seconds=seconds)
+    only = replace(rt, spec=own, only=pause.table, budgets=budgets)
+    return Resumption(pause, row, only, start, together)
 
 
 def _paused(rt: StreamRuntime, name: str) -> tuple[PausedTable, TableRef]:
@@ -161,10 +164,11 @@ def _before(rt: StreamRuntime, look: PausedLook) -> Start:
     ]
     start = Start(rt.source.endpoint, pause.position, restore_path=pause.path)
     held = rt.source.view(rt.source.endpoint).binlogs
-    if pause.position is None:
+    place = pause.position.coordinates if pause.position is not None else None
+    if place is None:
         problems.append("no state of before the change is left")
-    elif held is None or not held.covers(*_place(pause.position.coordinates)):
-        problems.append(f"the server does not hold {pause.position.coordinates} any more")
+    elif held is None or not held.covers(place.file, place.pos):
+        problems.append(f"the server does not hold {place} any more")
     else:
         try:
             prove(rt, start)
@@ -177,15 +181,6 @@ def _before(rt: StreamRuntime, look: PausedLook) -> Start:
             hint="Empty the target table, then resume the table with a new snapshot of it: --again",
         )
     return start
-
-
-def _place(coordinates: Coordinates) -> tuple[str, int]:
-    return coordinates.file, coordinates.pos
-
-
-def _as_launched(rt: StreamRuntime, pause: PausedTable) -> StreamSpec:
-    """Return the stream with the tables that the kept state is of: it fits no other job."""
-    return with_tables(rt.spec, tables_of(rt, pause.incarnation))
 
 
 def resume_table(

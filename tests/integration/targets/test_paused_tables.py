@@ -22,7 +22,7 @@ from pymysql.cursors import Cursor
 
 from cdc_assets import RdsResource
 from cdc_assets.core.server_ids import ServerIdRange
-from cdc_assets.core.stream import ReaderSharing, StreamSpec
+from cdc_assets.core.stream import ReaderSharing, StreamSpec, TargetKind
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.client import FlinkClient
@@ -157,13 +157,13 @@ def kept_stage(
 ) -> Iterator[Stage]:
     home = tmp_path_factory.mktemp(f"lab-paused-{request.param}")
     try:
-        up(home, request.param)
+        up(home, request.param, "postgres")
         yield Stage(home)
     finally:
         down(home)
 
 
-@pytest.fixture(params=["per-table", "shared"])
+@pytest.fixture(params=["mysql per-table", "mysql shared", "postgres per-table"])
 def kept(
     request: pytest.FixtureRequest,
     kept_stage: Stage,
@@ -171,8 +171,9 @@ def kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Kept]:
     """Return a stream that runs, under a writer; each table has a reader, or all share one."""
-    stage, readers = kept_stage, request.param
-    sink, target, port = sink_and_target(stage, "mysql")
+    stage = kept_stage
+    kind, _, readers = request.param.partition(" ")
+    sink, target, port = sink_and_target(stage, kind)
     cdc, services, folder = stage.state.accounts["cdc"], stage.state.services, stage.home / "flink"
     source = MySqlSource(Server(stage.source.host, stage.source.port), cdc.user, cdc.password)
     flink, gateway = services["jobmanager"], services["sql-gateway"]
@@ -185,7 +186,7 @@ def kept(
         render=StreamRenderer(SourceAccess(cdc.user, cdc.password), sink),
         clock=SystemClock(),
     )
-    spec = spec_of(stage, readers)
+    spec = spec_of(stage, kind, readers)
     ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
     values, clock = environment(stage.state), SystemClock()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -219,13 +220,13 @@ def kept(
                 engine.cancel(row.job_id, budget_seconds=60)
 
 
-def spec_of(stage: Stage, readers: ReaderSharing) -> StreamSpec:
-    first = 9700 if readers == "shared" else 9720
+def spec_of(stage: Stage, kind: TargetKind, readers: ReaderSharing) -> StreamSpec:
     return StreamSpec(
-        f"kept_{readers.replace('-', '_')}",
+        f"kept_{kind}_{readers.replace('-', '_')}",
         tuple(TableRef(stage.source.database, name) for name in TABLES),
-        ServerIdRange(first, first + 19),
-        TARGET_DATABASE,
+        ServerIdRange(9700, 9719),
+        "public" if kind == "postgres" else TARGET_DATABASE,
+        target_kind=kind,
         readers=readers,
         checkpoint_interval_seconds=1.0,
         flush_interval_seconds=0.3,
@@ -304,7 +305,7 @@ def test_one_table_is_paused_under_a_writer_and_resumed_without_a_loss(kept: Kep
     assert kinds.count("catch-up") == 2
 
 
-@pytest.mark.parametrize("kept", ["per-table"], indirect=True)
+@pytest.mark.parametrize("kept", ["mysql per-table"], indirect=True)
 def test_a_switchover_leaves_a_table_paused_and_loses_no_row_of_the_others(kept: Kept) -> None:
     rt, way, writer = kept.rt, kept.way, kept.writer
     kept.wait_rows(*TABLES)
