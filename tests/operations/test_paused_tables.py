@@ -510,3 +510,15 @@ def test_a_server_that_does_not_answer_leaves_everything_as_it_is() -> None:
         resume_table(seen.runtime, "orders", worker="w")
     seen.lab.blue.reachable = True
     assert seen.paused() == [ORDERS]
+
+
+def test_a_table_that_is_gone_is_paused_and_the_others_go_on() -> None:
+    seen = shop()
+    del seen.lab.source.defined[ORDERS]
+    assert follow_schema(seen.runtime).act == "table paused"
+    (pause,) = paused_tables(seen.runtime)
+    assert "the table is gone" in pause.text
+    seen.write()
+    assert seen.lost() == {ORDERS}
+    with pytest.raises(ConfigurationError, match="no row written before can be read again"):
+        plan_resume(seen.runtime, "orders")

@@ -94,8 +94,11 @@ class Writer:
     def write(self, connection: pymysql.Connection[Cursor]) -> None:
         while not self.done.wait(0.02):
             with self.lock, connection.cursor() as cursor:
+                # One transaction: a savepoint can fall into the middle of it.
+                connection.begin()
                 for statement in self.statements(self.rows + 100):
                     cursor.execute(statement)
+                connection.commit()
             self.rows += 1
 
     def statements(self, key: int) -> Iterator[str]:
