@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -167,8 +169,10 @@ def explain(definitions: Path, stream: str, *, as_json: bool) -> None:
 def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> None:
     """Print the ledger of a stream: incarnations, positions, recoveries, row counts."""
     from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
+    from cdc_assets.operations.paused import paused_tables  # noqa: PLC0415 - as above
 
-    ledger = stream_of(definitions, stream).connect().runtime.ledger
+    rt = stream_of(definitions, stream).connect().runtime
+    ledger, paused = rt.ledger, paused_tables(rt)
     intent, reason = ledger.intent(stream)
     incarnations = ledger.incarnations(stream)[-limit:]
     seen = ledger.positions(stream, limit=limit)
@@ -180,6 +184,7 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
                 "stream": stream,
                 "ledger": ledger.ledger_id,
                 "intent": {"intent": intent, "reason": reason},
+                "paused": [each.text for each in paused],
                 "incarnations": [dataclasses.asdict(row) for row in incarnations],
                 "positions": [
                     dataclasses.asdict(row) | {"position": str(row.position)} for row in seen
@@ -190,6 +195,8 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
         )
         return
     click.echo(f"stream {stream}, ledger {ledger.ledger_id}, automation {intent} {reason}".strip())
+    for each in paused:
+        click.echo(each.text)
     launches = _table("incarnation", "kind", "opened", "server", "began with", "job")
     for row in incarnations:
         launches.add_row(str(row.number), row.kind, _time(row.opened_at), f"{row.host}:{row.port}",
@@ -201,8 +208,7 @@ def positions(definitions: Path, stream: str, *, as_json: bool, limit: int) -> N
     recoveries = _table("recovery", "at", "step", "detail")
     # What tables were at a launch is long, and 'cdc-assets schema' compares it.
     for step in (each for each in steps if each.step != "schema"):
-        detail = json.dumps(dict(step.detail), default=str)
-        recoveries.add_row(step.recovery, _time(step.at), step.step, detail)
+        recoveries.add_row(step.recovery, _time(step.at), step.step, _detail(step.detail))
     counts = _table("table", "at", "verdict", "source", "target", "reason")
     for verdict in verdicts:
         counts.add_row(verdict.table, _time(verdict.at), verdict.verdict,
@@ -281,8 +287,40 @@ def schema(definitions: Path, stream: str) -> None:
     for drift in look.drifts:
         click.echo(f"{'error' if drift.change.harms else 'warning'}: {drift.change.text}")
         click.echo(f"    {drift.fix or 'the target needs no change'}")
+    for each in look.paused:
+        click.echo(f"error: {each.text}")
+        for drift in each.drifts:
+            click.echo(f"    {drift.text}")
+        click.echo(f"    then: cdc-assets resume-table {stream} {each.pause.table}")
     if not look.drifts:
         click.echo(f"stream {stream}: the tables are as incarnation {look.incarnation} found them")
+
+
+@cli.command("resume-table")
+@_STREAM
+@click.argument("table")
+@click.option("--again", is_flag=True, help="Copy the table anew; its target must be empty.")
+@click.option("--execute", is_flag=True, help="Do it; without this it is only said.")
+@click.pass_obj
+def resume_table(definitions: Path, stream: str, table: str, *, again: bool, execute: bool) -> None:
+    """Bring a paused TABLE to where the others are, and go on with all of them."""
+    from cdc_assets.definitions_file import stream_of  # noqa: PLC0415 - loads Dagster
+    from cdc_assets.operations import resume_table as operation  # noqa: PLC0415 - as above
+
+    rt = stream_of(definitions, stream).connect().runtime
+    if not execute:
+        plan = operation.plan_resume(rt, table, again=again)
+        click.echo(f"would do: {plan.text}; add --execute to do it")
+        return
+    done = operation.resume_table(
+        rt,
+        table,
+        worker=f"{socket.gethostname()}:{os.getpid()}",
+        again=again,
+        report=lambda row: click.echo(f"{row.step}: {_detail(row.detail)}"),
+    )
+    click.echo(f"stream {stream}: incarnation {done.incarnation} reads {table} again, from "
+               f"{done.restored_from}")  # fmt: skip
 
 
 @cli.command()
@@ -346,6 +384,12 @@ def make_interpreter(folder: Path, python: str | None) -> None:
 
     made = make_environment(folder, find_python([python] if python else None))
     click.echo(f"python_executable: {made.absolute()}")
+
+
+def _detail(detail: Mapping[str, object]) -> str:
+    """Return a step's detail without what tables were: that is long."""
+    shown = {name: value for name, value in detail.items() if name != "tables"}
+    return json.dumps(shown, default=str)
 
 
 def _table(*headings: str) -> Table:

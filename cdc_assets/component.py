@@ -149,10 +149,11 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
         description="`apply` adds a column that came at the source to the target, and starts the "
         "stream again from before it; `report` tells the target's statement.",
     )
-    on_other_change: Literal["pause", "report"] = Field(
-        default="pause",
-        description="At a change that the running job would write wrongly: `pause` stops the "
-        "stream with a savepoint, `report` only tells it.",
+    on_other_change: Literal["pause_table", "pause", "report"] = Field(
+        default="pause_table",
+        description="At a change that the running job would write wrongly: `pause_table` goes on "
+        "without the table where that loses nothing, `pause` stops the stream with a savepoint, "
+        "`report` only tells it.",
     )
     declare_sources: bool = Field(
         default=True,

@@ -213,6 +213,8 @@ class Launch:
         server: Where the readers connect.
         restore_path: State to go on from; None starts without state.
         coordinates: Place to start at without state; None with state or for a snapshot.
+        only: Label of the one table whose rows are written, empty for all. The others are read
+            as ever, because state fits a job of the same plan only.
     """
 
     job_id: str
@@ -222,6 +224,7 @@ class Launch:
     restore_path: str | None = None
     coordinates: Coordinates | None = None
     gtid_set: str | None = None
+    only: str = ""
 
 
 @dataclass(frozen=True)

@@ -232,8 +232,9 @@ class SchemaReport:
 def schema_report(seen: Watched) -> SchemaReport:
     """Translate a look at the captured tables."""
     look = seen.look
-    texts = [drift.text for drift in look.drifts]
-    fixes = [drift.fix for drift in look.drifts if drift.fix and drift.fix not in seen.ran]
+    drifts = [*look.drifts, *(drift for each in look.paused for drift in each.drifts)]
+    texts = [*(drift.text for drift in look.drifts), *(each.text for each in look.paused)]
+    fixes = [drift.fix for drift in drifts if drift.fix and drift.fix not in seen.ran]
     if look.problem:
         head = f"Inconclusive: {look.problem}"
     elif not look.changes:
@@ -245,8 +246,10 @@ def schema_report(seen: Watched) -> SchemaReport:
     said = CdcMetadata(incarnation=look.incarnation or None, reason="; ".join(texts), act=seen.act)
     statements = {"cdc/target_ddl": dg.MetadataValue.md("```sql\n" + "\n".join(fixes) + "\n```")}
     return SchemaReport(
-        passed=not look.problem and (not look.changes or seen.act == "applied"),
-        severity=dg.AssetCheckSeverity.ERROR if look.harmful else dg.AssetCheckSeverity.WARN,
+        passed=not look.problem and not look.paused and (not look.changes or seen.act == "applied"),
+        severity=dg.AssetCheckSeverity.ERROR
+        if look.harmful or look.paused
+        else dg.AssetCheckSeverity.WARN,
         text="\n".join([head, *(f"- {text}" for text in texts)]),
         metadata={**said.to_metadata(), **(statements if fixes else {})},
     )

@@ -66,6 +66,7 @@ def _facts(
     if seen.job.seconds_since_checkpoint is not None:
         facts.append(("newest checkpoint", f"{seen.job.seconds_since_checkpoint:.0f} s ago"))
     facts += [("position", str(position)) for position in seen.positions]
+    facts += [("paused table", each) for each in seen.paused]
     if seen.position_problem:
         facts.append(("position", f"cannot be read: {seen.position_problem}"))
     facts.append(("source", _server(seen.endpoint)))

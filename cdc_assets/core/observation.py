@@ -147,6 +147,7 @@ class Observation:
         relaunches_in_window: Launches without a completed checkpoint between them.
         intent: `hold` when a person, or a change of the schema, stopped automation.
         intent_reason: Why, as the ledger has it.
+        paused: Tables that the stream goes on without, each with its reason.
     """
 
     stream: str
@@ -166,3 +167,4 @@ class Observation:
     relaunches_in_window: int = 0
     intent: Intent = "run"
     intent_reason: str = ""
+    paused: tuple[str, ...] = ()

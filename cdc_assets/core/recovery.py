@@ -29,7 +29,9 @@ class Policy:
             target's statement and the stream goes on without it; `apply` adds it to the target
             and starts the stream again from before the change.
         on_other_change: What happens at any other change of a captured table that the running
-            job would write wrongly: `pause` stops the stream with a savepoint, `report` tells it.
+            job would write wrongly: `pause_table` lets the stream go on without the table, where
+            that loses nothing, and is `pause` elsewhere; `pause` stops the stream with a
+            savepoint; `report` tells it.
     """
 
     stall_seconds: float = 3.0
@@ -38,7 +40,7 @@ class Policy:
     max_relaunches: int = 5
     max_restarts: int = 3
     on_added_column: Literal["report", "apply"] = "report"
-    on_other_change: Literal["pause", "report"] = "pause"
+    on_other_change: Literal["pause_table", "pause", "report"] = "pause_table"
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def _running(seen: Observation, policy: Policy) -> Decision:
         )
     if job.restarts > policy.max_restarts:
         return Escalate(f"Flink restarted the job {job.restarts} times", "Look at its exceptions")
-    return Hold("running", healthy=True)
+    return Hold("; ".join(("running", *seen.paused)), healthy=True)
 
 
 def _out_of_reach(seen: Observation) -> Decision | None:

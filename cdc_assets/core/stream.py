@@ -18,7 +18,8 @@ from cdc_assets.core.transform import Transform, doubled
 from cdc_assets.errors import ConfigurationError
 
 ResumeForm = Literal["specific-offset", "transplant"]
-IncarnationKind = Literal["snapshot", "stream", "drain"]
+# A catch-up writes one table only: one that was paused, on its way to where the others are.
+IncarnationKind = Literal["snapshot", "stream", "drain", "catch-up"]
 TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
 ReaderSharing = Literal["auto", "shared", "per-table"]
 EngineKind = Literal["flink", "debezium"]

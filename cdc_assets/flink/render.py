@@ -38,6 +38,8 @@ _TABLE_MARK = (TABLE_FIELD, "STRING NOT NULL")
 # Rows of other tables have NULL there. Elsewhere a sink's column must not be NULL only in
 # the key, and no key of a captured table is.
 _DROP_OTHERS = {"table.exec.sink.not-null-enforcer": "DROP"}
+# Takes the place of a JDBC sink without moving any operator, so that state still fits.
+_NOWHERE = {"connector": "blackhole"}
 # What is not code in a query: texts, quoted names and comments.
 _NO_CODE = re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`|--[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -136,7 +138,9 @@ def render_stream(
                     is_sieved=is_sieved,
                 )
                 ddl.extend(lookup.ddl for lookup in copy.lookups)
-                ddl.append(copy_sink(sink, shape, copy, sink_options(launch, shape.name, sink)))
+                is_dropped = launch.only not in {"", each.table.label}
+                options = _NOWHERE if is_dropped else sink_options(launch, shape.name, sink)
+                ddl.append(copy_sink(sink, shape, copy, options))
                 copies[each.table.alias] = copy
     # In the order of the tables, whatever readers they share.
     inserts = [copies[table.alias].insert for table in spec.copied]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from cdc_assets.core.position import Coordinates, Position, reached
 from cdc_assets.core.recovery import sameness_of
@@ -55,7 +56,8 @@ def drain(
         if all_reached(broken, state, end):
             row, state_path = broken, path
         else:
-            row, state_path = _run(rt, journal, broken, path, old=old, end=end)
+            start = Start(old, expected=anchor_of(rt, broken.number), restore_path=path)
+            row, state_path = read_to(rt, journal, start, end, after=broken.number)
         state = rt.engine.read_state(state_path)
         where = [f"{split.file}:{split.pos}" for split in state.splits]
         done = journal.once(
@@ -98,29 +100,43 @@ def all_reached(row: IncarnationRow, state: StateView, end: Coordinates) -> bool
     return all(reached(position, end) for position in found)
 
 
-def _run(
+def read_to(
     rt: StreamRuntime,
     journal: Journal,
-    broken: IncarnationRow,
-    path: str,
-    *,
-    old: Server,
+    start: Start,
     end: Coordinates,
+    *,
+    after: int,
+    kind: Literal["drain", "catch-up"] = "drain",
 ) -> tuple[IncarnationRow, str]:
-    """Run a drain incarnation until the end is reached, and stop it."""
-    reason, after = "", broken.number
+    """Run an incarnation until a place is reached, and stop it.
+
+    Args:
+        rt: The stream.
+        journal: Of the recovery, or of what resumes a table.
+        start: Where the first attempt begins; the next ones go on from what it left.
+        end: The place.
+        after: The incarnation before.
+        kind: What the incarnation is for.
+
+    Returns:
+        The incarnation, and its savepoint.
+
+    Raises:
+        RecoveryBlocked: Every attempt failed, or the place was not reached within the budget.
+    """
+    reason = ""
     for attempt in range(1, rt.budgets.attempts + 1):
         label = f"{journal.recovery}/drain-{attempt}"
-        start = Start(old, expected=anchor_of(rt, broken.number), restore_path=path)
         journal.stay()
-        row = launch(rt, "drain", start, label=label, after=after)
+        row = launch(rt, kind, start, label=label, after=after)
         after = row.number
         view = rt.engine.job(row.job_id)
         try:
             if view.state not in {"FINISHED", "FAILED", "CANCELED"}:
                 journal.once(
                     f"drain launched {attempt}",
-                    lambda row=row: {"incarnation": row.number, "server": str(old),
+                    lambda row=row: {"incarnation": row.number, "server": str(row.server),
                                      "end": str(end)},
                 )  # fmt: skip
                 view = wait_reading(rt, row)
@@ -140,11 +156,12 @@ def _run(
         if rt.engine.job(row.job_id).state == "GONE":
             outlive_orphans(rt)
         left = rt.engine.latest_state(row.job_id)
-        path = left.path if left else path
+        start = replace(start, restore_path=left.path) if left else start
+    hint = "Keep old blue; the recovery goes on by itself when it is tried again"
     raise RecoveryBlocked(
-        f"stream {rt.name!r}: draining {old} failed {rt.budgets.attempts} times, the last time: "
-        f"{reason}",
-        hint="Keep old blue; the recovery goes on by itself when it is tried again",
+        f"stream {rt.name!r}: reading {start.server} to {end} failed {rt.budgets.attempts} times,"
+        f" the last time: {reason}",
+        hint=hint if kind == "drain" else "Mend the cause, then resume the table again",
     )
 
 
@@ -163,5 +180,5 @@ def _follow(rt: StreamRuntime, journal: Journal, row: IncarnationRow, end: Coord
         rt.clock.sleep(rt.budgets.poll_seconds)
     raise RecoveryBlocked(
         f"stream {rt.name!r}: {end} was not reached within {rt.budgets.drain_seconds:.0f} s",
-        hint="Keep old blue and raise the budget; the recovery goes on from here",
+        hint="Raise the budget, and keep the server until then; it goes on from here",
     )

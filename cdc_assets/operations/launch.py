@@ -12,9 +12,10 @@ from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.source import SourceIdentity, same_server
 from cdc_assets.core.stream import IncarnationKind, job_id_of
 from cdc_assets.errors import EngineUnreachable, FenceTaken, IdentityMismatch, RecoveryBlocked
+from cdc_assets.operations.paused import running
 from cdc_assets.operations.positions import anchor_of
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.operations.schema_record import carrying_on, record_launch
+from cdc_assets.operations.schema_record import Tables, carrying_on, record_launch
 from cdc_assets.ports import IncarnationRow, Launch, PositionRow, Server
 
 
@@ -29,6 +30,7 @@ class Start:
         restore_path: State to go on from.
         coordinates: Place to start at without state.
         gtid_set: GTID set for a start without state.
+        tables: What the captured tables were when a start without state was judged.
     """
 
     server: Server
@@ -36,6 +38,7 @@ class Start:
     restore_path: str | None = None
     coordinates: Coordinates | None = None
     gtid_set: str | None = None
+    tables: Tables | None = None
 
     @property
     def label(self) -> str:
@@ -69,9 +72,12 @@ def prove(rt: StreamRuntime, start: Start) -> SourceIdentity:
 
 
 def newest(rt: StreamRuntime) -> IncarnationRow | None:
-    """Return the newest incarnation, None before the first launch."""
+    """Return the newest incarnation, None before the first launch.
+
+    A catch-up is none of them: the stream is what ran before it.
+    """
     rows = rt.ledger.incarnations(rt.name)
-    return rows[-1] if rows else None
+    return next((row for row in reversed(rows) if row.kind != "catch-up"), None)
 
 
 def launch(
@@ -103,6 +109,9 @@ def launch(
         FenceTaken: Another launcher was faster.
         EngineRejected: Flink refused the job.
     """
+    if kind != "snapshot":
+        # Whoever launches, a paused table stays out: its rows of the meantime were not read.
+        rt = running(rt, opening=label)
     row = _opened(rt, kind, start, label, after)
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
@@ -111,9 +120,29 @@ def launch(
         prove(rt, start)
         carried, is_left = _carrying(rt, start, label)
         # Before it is rendered again: a change in between then shows as one.
-        record_launch(rt, row.number, start.server, carries_on=is_left)
+        record_launch(rt, row.number, start.server, carries_on=is_left, known=start.tables)
+        _refuse_overtaken(rt, row, label)
         rt.engine.launch(_order(carried, row, start))
+        try:
+            _refuse_overtaken(rt, row, label)
+        except FenceTaken:
+            rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
+            raise
     return row
+
+
+def _refuse_overtaken(rt: StreamRuntime, row: IncarnationRow, label: str) -> None:
+    """Refuse a launch that was overtaken between its fence and its submission.
+
+    Who comes in between finds an incarnation without a job, and cannot tell that one is on its
+    way. Workers of one recovery adopt each other's launches instead.
+
+    Raises:
+        FenceTaken: A newer incarnation is open.
+    """
+    newer = rt.ledger.incarnations(rt.name)[-1].number
+    if newer != row.number and not label.rpartition("/")[2].startswith(("go-on-", "drain-")):
+        raise FenceTaken(rt.name, newer)
 
 
 def _carrying(rt: StreamRuntime, start: Start, label: str) -> tuple[StreamRuntime, bool]:
@@ -158,6 +187,7 @@ def _order(rt: StreamRuntime, row: IncarnationRow, start: Start) -> Launch:
         restore_path=start.restore_path,
         coordinates=start.coordinates,
         gtid_set=start.gtid_set,
+        only=rt.only,
     )
 
 
@@ -201,6 +231,7 @@ def wait_reading(rt: StreamRuntime, row: IncarnationRow) -> JobView:
         IdentityMismatch: The server changed under the launch; the job is cancelled.
         RecoveryBlocked: It runs, but no reader appeared within the budget.
     """
+    rt = running(rt)
     view = rt.engine.wait_running(row.job_id, budget_seconds=rt.budgets.launch_seconds)
     server = row.server
     anchor = anchor_of(rt, row.number)

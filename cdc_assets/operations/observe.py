@@ -15,6 +15,7 @@ from cdc_assets.core.observation import (
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.errors import EventFeedError, UnreadablePosition
 from cdc_assets.operations.launch import newest
+from cdc_assets.operations.paused import paused_tables
 from cdc_assets.operations.positions import anchor_of, record_state
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, StateView
@@ -97,6 +98,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
         relaunches_in_window=_without_progress(rt),
         intent=intent,
         intent_reason=intent_reason,
+        paused=tuple(each.text for each in paused_tables(rt)),
     )
     return Seen(observation, remembered, state)
 

@@ -10,6 +10,7 @@ from cdc_assets.core.row_filter import NotCountable, condition_of
 from cdc_assets.core.row_sql import Statement
 from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import CdcError, SavepointFailed
+from cdc_assets.operations.paused import paused_tables
 from cdc_assets.operations.positions import positions_of
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, Key, ReconciliationRow, StateView, Verdict
@@ -73,9 +74,14 @@ def reconcile(
         tables: Default all copied tables.
     """
     found: list[ReconciliationRow] = []
+    paused = {each.table: each.text for each in paused_tables(rt)}
     for table in tables if tables is not None else rt.spec.copied:
         try:
-            counted = _table(rt, row, table)
+            counted = (
+                Counted("Inconclusive", None, None, paused[table.label])
+                if table.label in paused
+                else _table(rt, row, table)
+            )
         except CdcError as error:
             counted = Counted("Inconclusive", None, None, str(error))
         result = ReconciliationRow(
@@ -127,9 +133,9 @@ def _compare(rt: StreamRuntime, row: IncarnationRow, rows: Rows, before: Counted
     end = rt.source.end(row.server)
     target = _at_target(rt, rows)
     shown = rows.shown
-    if source == target and _passed(rt, row, end, wait=False):
+    if source == target and passed(rt, row, end, wait=False):
         return Counted("InSync", source, target, f"{source} rows {shown}, position passed {end}")
-    if not _passed(rt, row, end, wait=True):
+    if not passed(rt, row, end, wait=True):
         return Counted("Inconclusive", source, target, f"the stream did not pass {end} in time")
     target = _at_target(rt, rows)
     again = _at_source(rt, row, rows)
@@ -162,7 +168,7 @@ def _at_target(rt: StreamRuntime, rows: Rows) -> int:
     )
 
 
-def _passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: bool) -> bool:
+def passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: bool) -> bool:
     """Say whether a completed checkpoint stands at or after the source's end of that time."""
     deadline = rt.clock.monotonic() + (rt.budgets.checkpoint_seconds if wait else 0.0)
     while True:

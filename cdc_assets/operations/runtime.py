@@ -41,7 +41,11 @@ class Budgets:
 
 @dataclass(frozen=True)
 class StreamRuntime:
-    """Everything that an operation on one stream needs."""
+    """Everything that an operation on one stream needs.
+
+    Attributes:
+        only: Label of the one table that a catch-up writes, empty for the stream itself.
+    """
 
     spec: StreamSpec
     engine: StreamEngine
@@ -52,6 +56,7 @@ class StreamRuntime:
     feed: EventFeed | None = None
     policy: Policy = field(default_factory=Policy)
     budgets: Budgets = field(default_factory=Budgets)
+    only: str = ""
 
     @property
     def name(self) -> str:

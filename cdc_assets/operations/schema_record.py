@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.position import Coordinates
 from cdc_assets.core.schema_drift import Change, changes_of, shapes_from_json, shapes_to_json
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.target_ddl import drifts_of
@@ -20,6 +21,7 @@ from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Server, StepRow
 
 SCHEMA = "schema"
+LOOKED = "looked"
 _TABLES, _SAME_AS, _CARRIED = "tables", "as", "carried on"
 
 # The tables behind a captured table, by its label; no tables where it is gone.
@@ -78,20 +80,36 @@ def is_carried_on(rt: StreamRuntime, number: int) -> bool:
 def last_record(rt: StreamRuntime) -> SchemaRecord | None:
     """Return what the newest incarnation with a record was launched with."""
     for row in reversed(rt.ledger.incarnations(rt.name)):
-        found = record_of(rt, row.number)
+        found = record_of(rt, row.number) if row.kind != "catch-up" else None
         if found is not None:
             return found
     return None
 
 
-def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on: bool) -> None:
+def tables_of(rt: StreamRuntime, number: int) -> frozenset[str]:
+    """Return the labels of the tables that an incarnation was launched with, none if not known."""
+    found = record_of(rt, number)
+    return frozenset() if found is None else frozenset(found.tables)
+
+
+def record_launch(
+    rt: StreamRuntime,
+    number: int,
+    server: Server,
+    *,
+    carries_on: bool,
+    known: Tables | None = None,
+) -> None:
     """Record what an incarnation is launched with, right before it is.
+
+    The server's end is kept with it: whatever changed the tables before lies before that place.
 
     Args:
         rt: The stream.
         number: The incarnation.
         server: Where its readers connect.
         carries_on: Whether changes since the record before are left to a person.
+        known: The tables that the start was judged by; a change since then shall show.
     """
     before = last_record(rt)
     if before is not None and before.incarnation == number:
@@ -99,13 +117,14 @@ def record_launch(rt: StreamRuntime, number: int, server: Server, *, carries_on:
     if before is not None and carries_on:
         detail: dict[str, object] = {_SAME_AS: before.incarnation, _CARRIED: True}
     else:
-        tables = tables_now(rt, server)
+        tables = tables_now(rt, server) if known is None else known
         is_same = before is not None and before.tables == _plain(tables)
         detail = (
             {_SAME_AS: before.incarnation}
             if before is not None and is_same
             else {_TABLES: shapes_to_json(tables)}
         )
+    detail |= _end(rt, server)
     name = _name(rt, number)
     seq = len(rt.ledger.steps(rt.name, name)) + 1
     rt.ledger.append_step(StepRow(rt.name, name, seq, SCHEMA, detail, rt.clock.now()))
@@ -120,6 +139,52 @@ def changes_since(rt: StreamRuntime, record: SchemaRecord, server: Server) -> tu
         if was:
             found.extend(changes_of(rt.spec, table, was, now.get(table.label, ())))
     return tuple(found)
+
+
+def note_look(rt: StreamRuntime) -> dict[str, object]:
+    """Return the captured tables as they are and the source's end after it, for a journal."""
+    tables = shapes_to_json(tables_now(rt, rt.source.endpoint))
+    return {_TABLES: tables, **_end(rt, rt.source.endpoint)}
+
+
+def place_in(detail: Mapping[str, object]) -> Coordinates | None:
+    """Return the server's end as a step keeps it, None where it is older than that."""
+    return Coordinates(str(detail["file"]), int(str(detail["pos"]))) if "file" in detail else None
+
+
+def launch_end(rt: StreamRuntime, number: int) -> Coordinates | None:
+    """Return the server's end when an incarnation was launched, None if it is not known."""
+    rows = rt.ledger.steps(rt.name, _name(rt, number))
+    return place_in(rows[-1].detail) if rows else None
+
+
+def _end(rt: StreamRuntime, server: Server) -> dict[str, object]:
+    end = rt.source.end(server)
+    return {"file": end.file, "pos": end.pos}
+
+
+def changed_since_look(rt: StreamRuntime, journals: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tables that are not as they were when a journal noted them.
+
+    Args:
+        rt: The stream.
+        journals: Where each table was noted, by its label.
+    """
+    if not journals:
+        return ()
+    now = shapes_to_json(tables_now(rt, rt.source.endpoint))
+    return tuple(
+        table
+        for table, journal in journals.items()
+        if now.get(table) not in [_noted(step, table) for step in rt.ledger.steps(rt.name, journal)]
+    )
+
+
+def _noted(step: StepRow, table: str) -> object:
+    """Return a table as a step noted it; text, which no table is, where it is another step."""
+    if step.step != LOOKED:
+        return step.step
+    return cast("Mapping[str, object]", step.detail[_TABLES]).get(table)
 
 
 def targets_of(rt: StreamRuntime, changes: Sequence[Change]) -> dict[str, TableShape]:
@@ -162,7 +227,7 @@ def carrying_on(
         for drift in drifts
         if drift.change.harms and (drift.fix or drift.change.kind == "gone")
     ]
-    if is_new_place and unmet and rt.policy.on_other_change == "pause":
+    if is_new_place and unmet and rt.policy.on_other_change != "report":
         raise RecoveryBlocked(
             f"stream {rt.name!r}: captured tables are others on {server}: {'; '.join(unmet)}",
             hint="Let the target follow, and the recovery goes on by itself",

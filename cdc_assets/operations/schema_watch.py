@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from cdc_assets.core.paused_tables import PausedTable, oldest, with_tables
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.schema_drift import Change
@@ -21,23 +22,49 @@ from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, Tar
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.look import recovery_at_work
 from cdc_assets.operations.observe import STOPPED
-from cdc_assets.operations.positions import anchor_of, record_state
+from cdc_assets.operations.paused import paused_tables, without
+from cdc_assets.operations.positions import anchor_of, positions_of, record_state
+from cdc_assets.operations.reconcile import passed
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_record import (
+    SchemaRecord,
     changes_since,
     is_carried_on,
+    launch_end,
     record_of,
+    tables_of,
     targets_of,
 )
 from cdc_assets.ports import IncarnationRow, StateView, StepRow
 
-Act = Literal["", "paused", "applied"]
+Act = Literal["", "paused", "table paused", "applied"]
 
 # What a pause writes as its reason begins with this, and a deployment ends only such a hold.
 PAUSED = "schema drift"
+# The same while a paused table is brought to where the others are.
+RESUMING = f"{PAUSED}, resuming"
 _REPLAYED: frozenset[TargetKind] = frozenset({"mysql", "postgres", "kafka", "iceberg"})
 _PURPOSE = "schema"
 _UNCHANGED = "schema-unchanged"
+
+
+@dataclass(frozen=True)
+class PausedLook:
+    """A paused table, and what changed since it was read last."""
+
+    pause: PausedTable
+    drifts: tuple[Drift, ...]
+
+    @property
+    def text(self) -> str:
+        """Return the pause, in one line."""
+        return self.pause.text
+
+    @property
+    def unmet(self) -> tuple[str, ...]:
+        """Return the statements without which the target does not hold the table's rows."""
+        # A column that is gone at the source is in nobody's way.
+        return tuple(d.fix for d in self.drifts if d.fix and d.change.kind != "dropped")
 
 
 @dataclass(frozen=True)
@@ -48,11 +75,13 @@ class SchemaLook:
         incarnation: The newest one; 0 before the first launch.
         drifts: What changed, with the target's statements.
         problem: Why nothing can be said, empty when it can.
+        paused: Tables that the stream goes on without; their changes are not among `drifts`.
     """
 
     incarnation: int = 0
     drifts: tuple[Drift, ...] = ()
     problem: str = ""
+    paused: tuple[PausedLook, ...] = ()
 
     @property
     def harmful(self) -> tuple[Drift, ...]:
@@ -108,11 +137,23 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
         if anchor is None or sameness_of(anchor, seen) != "same":
             why = seen.problem or "it is not proved to be the server that the stream reads"
             return SchemaLook(row.number, problem=f"{endpoint}: {why}")
-        changes = changes_since(rt, record, endpoint)
-        targets = targets_of(rt, changes)
+        paused = paused_tables(rt)
+        drifts = _drifts(without(rt, paused), record)
+        looks = tuple(PausedLook(each, _drifts_of_paused(rt, each)) for each in paused)
     except CdcError as error:
         return SchemaLook(row.number, problem=str(error))
-    return SchemaLook(row.number, drifts_of(rt.spec, changes, targets))
+    return SchemaLook(row.number, drifts, paused=looks)
+
+
+def _drifts(rt: StreamRuntime, record: SchemaRecord) -> tuple[Drift, ...]:
+    changes = changes_since(rt, record, rt.source.endpoint)
+    return drifts_of(rt.spec, changes, targets_of(rt, changes))
+
+
+def _drifts_of_paused(rt: StreamRuntime, pause: PausedTable) -> tuple[Drift, ...]:
+    record = record_of(rt, pause.incarnation)
+    own = replace(rt, spec=with_tables(rt.spec, {pause.table}))
+    return _drifts(own, record) if record is not None else ()
 
 
 def can_replay(rt: StreamRuntime) -> bool:
@@ -132,13 +173,69 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     row = newest(rt)
     copy = _copy(rt, row)
     look = look_at_schema(rt)
-    if copy is not None and row is not None and not look.problem and not look.changes:
-        rt.engine.approve(row.job_id, copy.path)
-    if not look.harmful or row is None or rt.policy.on_other_change == "report":
+    if row is None or look.problem:
         return Watched(look)
-    if rt.ledger.intent(rt.name)[0] == "hold":
+    if not look.changes and copy is not None and _is_of(rt, look, row):
+        rt.engine.approve(row.job_id, copy.path)
+    intent, reason = rt.ledger.intent(rt.name)
+    # A pause that died between its hold and its stop is carried on, or ended where nothing is
+    # left to pause for.
+    is_half = intent == "hold" and _is_pause(reason) and _runs(rt, row)
+    if not look.harmful or rt.policy.on_other_change == "report":
+        if is_half and not look.harmful:
+            rt.ledger.set_intent(rt.name, "run", f"incarnation {row.number} has the columns")
+        return Watched(look)
+    if (intent == "hold" and not is_half) or not _is_of(rt, look, row):
         return Watched(look, detail="automation holds already")
+    end = launch_end(rt, row.number) if rt.policy.on_other_change == "pause_table" else None
+    if end is not None:
+        # Before that place nobody can say what columns the other tables had (`deploy.place_of`).
+        passed(rt, row, end, wait=True)
     return Watched(look, "paused", _pause(rt, row, look.harmful))
+
+
+def _is_of(rt: StreamRuntime, look: SchemaLook, row: IncarnationRow) -> bool:
+    """Return whether a look is about an incarnation that no other look has paused since."""
+    number = row.number
+    if any(each.pause.incarnation == number for each in look.paused):
+        return False
+    now = newest(rt)
+    return number == look.incarnation and now is not None and now.number == number
+
+
+def _runs(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    return rt.engine.job(row.job_id).state == "RUNNING"
+
+
+def _is_pause(reason: str) -> bool:
+    return reason.startswith(PAUSED) and not reason.startswith(RESUMING)
+
+
+def is_paused_here(rt: StreamRuntime, row: IncarnationRow) -> bool:
+    """Return whether an incarnation stands still because of a change, and nobody stopped it."""
+    intent, reason = rt.ledger.intent(rt.name)
+    if intent != "hold" or not _is_pause(reason):
+        return False
+    stops = rt.ledger.steps(rt.name, f"{rt.name}:{row.number}/{STOPPED}")
+    if stops:
+        return "reason" in stops[-1].detail
+    deadline = rt.clock.monotonic() + rt.budgets.stop_seconds
+    while rt.engine.job(row.job_id).state == "FAILING" and rt.clock.monotonic() < deadline:
+        # A target that refuses the change's rows ends the job at its stop, too.
+        rt.clock.sleep(rt.budgets.poll_seconds)
+    return rt.engine.job(row.job_id).state == "FAILED"
+
+
+def pause_of(rt: StreamRuntime, row: IncarnationRow, table: str, reason: str) -> PausedTable:
+    """Return the pause of a table, with the state of before its change where one is left."""
+    pause = PausedTable(table, "", row.number, reason)
+    before = _before(rt, row)
+    if before is None or before.path is None:
+        return pause
+    state = rt.engine.read_state(before.path)
+    place = oldest(positions_of(state, row.identity, None))
+    birth = rt.source.birth(rt.source.endpoint, place.coordinates.file)
+    return replace(pause, path=before.path, position=replace(place, birth=birth))
 
 
 def _copy(rt: StreamRuntime, row: IncarnationRow | None) -> StateView | None:
@@ -250,9 +347,14 @@ def replay_from(rt: StreamRuntime, row: IncarnationRow, look: SchemaLook) -> Rep
 def _before(rt: StreamRuntime, newest_row: IncarnationRow) -> Replay | None:
     """Return the newest place of before the changes that the server still can be read from."""
     held = rt.source.view(rt.source.endpoint).binlogs
+    launched = tables_of(rt, newest_row.number)
     for row in reversed(rt.ledger.incarnations(rt.name)):
+        if row.kind == "catch-up":
+            continue
         if held is None or row.number > newest_row.number or not _is_here(rt, row):
             return None
+        if tables_of(rt, row.number) != launched:
+            return None  # Without a paused table, or with it again: its state fits another job.
         kept = rt.engine.kept(row.job_id)
         if kept is None and not is_carried_on(rt, row.number) and "/" in row.restored_from:
             with suppress(CdcError):
@@ -261,13 +363,13 @@ def _before(rt: StreamRuntime, newest_row: IncarnationRow) -> Replay | None:
             places = [(split.file, split.pos) for split in kept.splits]
             is_held = bool(places) and all(held.covers(*place) for place in places)
             return Replay(kept.path) if is_held else None
+        if not is_carried_on(rt, row.number):
+            return None
         file, _, pos = row.restored_from.rpartition(":")
         if file and "/" not in file and pos.isdigit():
             # A relaunch on another server: what came, came there before this place.
             is_held = held.covers(file, int(pos))
             return Replay(coordinates=Coordinates(file, int(pos))) if is_held else None
-        if not is_carried_on(rt, row.number):
-            return None
     return None
 
 

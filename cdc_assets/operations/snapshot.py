@@ -100,6 +100,9 @@ def snapshot(
         )
     if row is not None:
         _refuse_live(rt, row)
+        catch_ups = [each for each in rt.ledger.incarnations(rt.name) if each.kind == "catch-up"]
+        for each in catch_ups[-1:]:
+            _refuse_live(rt, each)
     if isinstance(rt.target, MakingTarget):
         shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
         made(rt.target.make_missing(rt.spec, shapes))

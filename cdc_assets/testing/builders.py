@@ -85,6 +85,7 @@ class BlueGreen:
         gtid: Whether GTID mode is ON on both.
         uuids: Whether the servers have a uuid; False is MariaDB 10.11.
         stateful: Whether the stream has a query that counts rows.
+        tables: The captured tables, `shop.orders` without any.
 
     Example:
         >>> lab = BlueGreen()
@@ -99,11 +100,12 @@ class BlueGreen:
     gtid: bool = False
     uuids: bool = True
     stateful: bool = False
+    tables: tuple[str, ...] = ()
     clock: FrozenClock = field(default_factory=FrozenClock)
 
     def __post_init__(self) -> None:
         """Wire the parts."""
-        self.spec = spec(stateful=self.stateful)
+        self.spec = spec(*self.tables, stateful=self.stateful)
         blue_uuid, green_uuid = (BLUE_UUID, GREEN_UUID) if self.uuids else (None, None)
         self.blue = FakeServer(
             "blue",

@@ -111,7 +111,7 @@ class FakeEngine:
         return launch.job_id
 
     def rendered(self, launch: Launch) -> str:
-        """Return one line per table, with the columns that are carried."""
+        """Return one line per table that is written, with the columns that are carried."""
         excluded = {name.lower() for name in launch.spec.exclude_columns}
         lines: list[str] = []
         for table in launch.spec.copied:
@@ -277,7 +277,12 @@ class FakeEngine:
                 message = f"{launch.restore_path}: cannot find the state"
                 raise EngineRejected(message)
             state = self.states[launch.restore_path]
-            job.readers = list(state.readers)
+            if state.readers and len(state.readers) != len(tables):
+                # Flink finds an operator's state by the operator's place in the plan.
+                message = f"{launch.restore_path}: cannot map the state of {len(state.readers)}"
+                raise EngineRejected(message)
+            pairs = zip(state.readers, tables, strict=False)
+            job.readers = [replace(reader, table=table.label) for reader, table in pairs]
             job.counts = dict(state.counts)
             job.checkpoints = state.checkpoint_id
         elif launch.coordinates is not None:
@@ -334,7 +339,12 @@ class FakeEngine:
                     self.target.load(table.target_name, key, row)
 
     def _read(self, job: FakeJob, server: FakeServer) -> None:
-        targets = {table.label: table.target_name for table in job.launch.spec.copied}
+        only = job.launch.only
+        targets = {
+            table.label: table.target_name
+            for table in job.launch.spec.copied
+            if only in {"", table.label}
+        }
         try:
             for index, reader in enumerate(job.readers):
                 after, changes = reader.read(server, limit=self.batch, lagging=self.lagging)

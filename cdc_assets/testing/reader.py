@@ -70,7 +70,6 @@ class BinlogReader:
 
     def split(self, *, finished: bool) -> SplitPosition:
         """Return the position as a checkpoint holds it."""
-        usable = finished and self.skip == 0
         return SplitPosition(
             (self.table,),
             self.at.file,
@@ -79,8 +78,9 @@ class BinlogReader:
             skip_events=self.skip,
             skip_rows=0,
             finished=finished,
-            usable_without_state=usable,
-            reason="" if usable else "it is inside a transaction or a snapshot",
+            # A start inside a transaction reads it from its beginning: rows come again.
+            usable_without_state=finished,
+            reason="" if finished else "it is inside a snapshot",
         )
 
     def checkpointed(self) -> BinlogReader:

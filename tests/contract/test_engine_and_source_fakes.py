@@ -116,7 +116,7 @@ def test_a_checkpoint_right_after_a_transaction_points_into_it_until_a_heartbeat
     state = lab.engine.latest_state(JOB)
     assert state is not None
     assert state.splits[0].skip_events == 1
-    assert not state.splits[0].usable_without_state
+    assert state.splits[0].usable_without_state
     assert state.splits[0].pos < lab.blue.end.pos
     state = lab.engine.latest_state(JOB)
     assert state is not None

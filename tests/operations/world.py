@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.operations.deploy import deploy
+from cdc_assets.operations.paused import paused_tables
 from cdc_assets.operations.recover import Outcome, recover
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.operations.schema_apply import follow_schema
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.testing.builders import BlueGreen
 from cdc_assets.testing.faults import KillSwitch
@@ -95,3 +98,63 @@ class World:
             counts = next(job.counts for job in jobs if job.state == "RUNNING")
             rows = len(server.tables["shop.orders"])
             assert all(count == rows for count in counts.values()), (counts, rows)
+
+
+ITEMS, ORDERS, USERS = TABLES = ("shop.items", "shop.orders", "shop.users")
+TINY, WIDE = Column("size", "int", "int(11)"), Column("size", "bigint", "bigint(20)")
+RENAMED = Column("length", "int", "int(11)")
+
+
+def shaped(label: str, *columns: Column) -> TableShape:
+    database, _, name = label.partition(".")
+    return TableShape(database, name, (Column("id", "int", "int(11)", nullable=False), *columns),
+                      ("id",))  # fmt: skip
+
+
+class Shop(World):
+    """A stream of three tables that runs; each write goes to all of them."""
+
+    def write(self, count: int = 3) -> None:
+        for table in TABLES:
+            self.lab.insert(*range(self.keys, self.keys + count), item=table, table=table)
+        self.keys += count
+
+    def change(self, column: Column = WIDE, table: str = ORDERS) -> None:
+        self.lab.source.define(shaped(table, column))
+
+    def follow(self, column: Column = WIDE, table: str = ORDERS) -> None:
+        """Run the statement at the target."""
+        self.lab.target.define(shaped(table.replace("shop", "warehouse"), column))
+
+    def paused(self) -> list[str]:
+        return [pause.table for pause in paused_tables(self.runtime)]
+
+    def lost(self) -> set[str]:
+        """Return the tables that lack rows at the target."""
+        self.lab.engine.pump(3)
+        server = self.lab.source.production
+        return {table for table, _ in self.lab.target.lost(server, self.lab.spec)}
+
+
+def shop(*, gtid: bool = False, uuids: bool = True) -> Shop:
+    lab = BlueGreen(gtid=gtid, uuids=uuids, tables=TABLES)
+    lab.spec = replace(lab.spec, readers="shared")
+    made = Shop(lab)
+    for table in TABLES:
+        made.change(TINY, table)
+        made.follow(TINY, table)
+    made.start()
+    made.write()
+    follow_schema(made.runtime)  # keeps a state of before any change
+    made.write()
+    return made
+
+
+def paused(*, column: Column = WIDE, gtid: bool = False) -> Shop:
+    """Return a shop whose orders were changed, paused and written to since."""
+    made = shop(gtid=gtid)
+    made.change(column)
+    made.write()
+    assert follow_schema(made.runtime).act == "table paused"
+    made.write()
+    return made

@@ -100,7 +100,10 @@ def test_yaml_gives_sensors_job_schedule_and_checks() -> None:
 def test_yaml_says_what_happens_at_a_change_of_the_schema() -> None:
     wiring = (load().resources or {})["cdc_shop"]
     assert wiring.spec.create_tables
-    assert (wiring.policy.on_added_column, wiring.policy.on_other_change) == ("report", "pause")
+    assert (wiring.policy.on_added_column, wiring.policy.on_other_change) == (
+        "report",
+        "pause_table",
+    )
     changed = load(create_tables=False, on_added_column="apply", on_other_change="report",
                    schema_cron="")  # fmt: skip
     wiring = (changed.resources or {})["cdc_shop"]

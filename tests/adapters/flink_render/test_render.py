@@ -333,3 +333,16 @@ def test_tls_is_asked_of_readers_and_writer() -> None:
     text = renderer(launch(), (ORDERS, USERS), TARGETS)
     assert options(text.ddl[0])["debezium.database.ssl.mode"] == "required"
     assert "sslMode=REQUIRED" in options(text.ddl[1])["url"]
+
+
+@pytest.mark.parametrize("spec", [SPEC, SHARED], ids=["per-table", "shared"])
+def test_a_catch_up_is_the_same_job_and_writes_one_table(spec: StreamSpec) -> None:
+    """Flink finds state by an operator's place, so nothing but the options of sinks differs."""
+    whole, only = render(spec), render(spec, only="shop.users")
+    assert only.statement == whole.statement
+    assert only.config == whole.config
+    differing = [(old, new) for old, new in zip(whole.ddl, only.ddl, strict=True) if old != new]
+    ((old, new),) = differing
+    assert options(new) == {"connector": "blackhole"}
+    assert options(old)["table-name"] == "orders"
+    assert old.partition(" WITH (")[0] == new.partition(" WITH (")[0]
