@@ -14,6 +14,7 @@ import dagster as dg
 
 from cdc_assets import (
     FlinkResource,
+    KafkaToKafkaComponent,
     KafkaToMySqlComponent,
     LedgerResource,
     Lookup,
@@ -79,7 +80,30 @@ JOINS = {
     " `user`.value_name AS user_name"
     " FROM feedback LEFT JOIN `user` ON feedback.value_user_id = `user`.key_id",
 }
+JOINED_PREFIX = f"{TOPIC_PREFIX}joined."
 _SECONDS = 4
+_READING: dict[str, Any] = {
+    "source_bootstrap_servers": "env:CDC_TARGET_BOOTSTRAP_SERVERS",
+    "source_topic_prefix": TOPIC_PREFIX,
+    "source_security_protocol": "SASL_PLAINTEXT",
+    "source_username": "env:CDC_TARGET_USER",
+    "source_password": "env:CDC_TARGET_PASSWORD",
+    "topics": {name: f"{DATABASE}.{name}" for name in ("order", "user", "feedback")},
+    "topic_columns": {
+        "order": {"id": "BIGINT", "product": "STRING", "user_id": "BIGINT"},
+        "user": {"id": "BIGINT", "name": "STRING"},
+        "feedback": {"id": "BIGINT", "user_id": "BIGINT", "comment": "STRING"},
+    },
+    "topic_keys": {"order": ["id"], "user": ["id"], "feedback": ["id"]},
+    "flink_rest_url": "env:FLINK_REST_URL",
+    "flink_sql_gateway_url": "env:FLINK_SQL_GATEWAY_URL",
+    "flink_checkpoint_directory": "env:FLINK_CHECKPOINT_DIR",
+    "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
+    "ledger_url": "env:CDC_LEDGER_URL",
+    "sensors_running": True,
+    "sensor_interval_seconds": _SECONDS,
+    "reconcile_cron": "* * * * *",
+}
 
 
 def definitions(home: Path) -> dg.Definitions:
@@ -144,27 +168,17 @@ def definitions(home: Path) -> dg.Definitions:
         ),
         build_cdc_definitions(streams=shop.spec, source=shop.source, target=shop.target, **place),
         joins(target.host, target.port).build_defs(cast("Any", None)),
+        topic_joins().build_defs(cast("Any", None)),
         # A process for each step costs seconds that rows wait for.
         dg.Definitions(executor=dg.in_process_executor),
     )
 
 
 def joins(host: str, port: int) -> KafkaToMySqlComponent:
-    """Return the joins as a file would have them."""
+    """Return joins into tables, as a file would have them."""
     return KafkaToMySqlComponent(
+        **_READING,
         stream="joins",
-        source_bootstrap_servers="env:CDC_TARGET_BOOTSTRAP_SERVERS",
-        source_topic_prefix=TOPIC_PREFIX,
-        source_security_protocol="SASL_PLAINTEXT",
-        source_username="env:CDC_TARGET_USER",
-        source_password="env:CDC_TARGET_PASSWORD",
-        topics={name: f"{DATABASE}.{name}" for name in ("order", "user", "feedback")},
-        topic_columns={
-            "order": {"id": "BIGINT", "product": "STRING", "user_id": "BIGINT"},
-            "user": {"id": "BIGINT", "name": "STRING"},
-            "feedback": {"id": "BIGINT", "user_id": "BIGINT", "comment": "STRING"},
-        },
-        topic_keys={"order": ["id"], "user": ["id"], "feedback": ["id"]},
         queries=JOINS,
         rows_of={"user_product": "order", "user_feedback": "feedback"},
         target_host=host,
@@ -172,14 +186,26 @@ def joins(host: str, port: int) -> KafkaToMySqlComponent:
         target_username="env:CDC_TARGET_USER",
         target_password="env:CDC_TARGET_PASSWORD",
         target_database="target",
-        flink_rest_url="env:FLINK_REST_URL",
-        flink_sql_gateway_url="env:FLINK_SQL_GATEWAY_URL",
-        flink_checkpoint_directory="env:FLINK_CHECKPOINT_DIR",
-        flink_savepoint_directory="env:FLINK_SAVEPOINT_DIR",
-        ledger_url="env:CDC_LEDGER_URL",
-        sensors_running=True,
-        sensor_interval_seconds=_SECONDS,
-        reconcile_cron="* * * * *",
+    )
+
+
+def topic_joins() -> KafkaToKafkaComponent:
+    """Return a join into a topic, as a file would have it."""
+    return KafkaToKafkaComponent(
+        **_READING,
+        stream="topic_joins",
+        queries={"user_product": JOINS["user_product"]},
+        query_columns={
+            "user_product": {"order_id": "BIGINT", "product": "STRING", "user_name": "STRING"}
+        },
+        query_keys={"user_product": ["order_id"]},
+        rows_of={"user_product": "order"},
+        target_bootstrap_servers="env:CDC_TARGET_BOOTSTRAP_SERVERS",
+        target_topic_prefix=JOINED_PREFIX,
+        target_security_protocol="SASL_PLAINTEXT",
+        target_username="env:CDC_TARGET_USER",
+        target_password="env:CDC_TARGET_PASSWORD",
+        target_create_topics=True,
     )
 
 
