@@ -249,7 +249,7 @@ def forms(stage: Stage) -> dict[str, str]:
     """Return how each stream went on."""
     return {
         stream: next(
-            "state" if step.detail["lineage"] == "gtid" else str(step.detail["form"])
+            "state" if step.detail.get("lineage") == "gtid" else str(step.detail["form"])
             for step in stage.ledger.steps(stream)
             if step.step == "decided"
         )
