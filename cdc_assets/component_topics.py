@@ -105,6 +105,12 @@ class TopicStreamComponent(dg.Component, JobAttributes, dg.Resolvable):
     def _source_password_comes_from_the_environment(cls, value: str) -> str:
         return secret_by_name(value) if value else value
 
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows: the first line of the class's docstring."""
+        about = (cls.__doc__ or "").partition("\n")[0]
+        return dg.ComponentTypeSpec(description=about, tags=["flink", "kafka"])
+
     @abstractmethod
     def target(self) -> TargetResource:
         """Return where rows land."""
@@ -238,13 +244,6 @@ def _attributes(
     }
 
 
-def _spec_of(target: str, tag: str) -> dg.ComponentTypeSpec:
-    return dg.ComponentTypeSpec(
-        description=f"Joins and aggregates over Kafka topics into {target}.",
-        tags=["flink", "kafka", tag],
-    )
-
-
 @dg.scaffold_with(TopicStreamScaffolder)
 class KafkaToMySqlComponent(MySqlTargetAttributes, TopicStreamComponent):
     """Joins and aggregates over compacted topics, into MySQL.
@@ -281,47 +280,22 @@ class KafkaToMySqlComponent(MySqlTargetAttributes, TopicStreamComponent):
         ```
     """
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return _spec_of("MySQL", "mysql")
-
 
 @dg.scaffold_with(TopicStreamScaffolder)
 class KafkaToPostgresComponent(PostgresTargetAttributes, TopicStreamComponent):
     """Joins and aggregates over compacted topics, into PostgreSQL."""
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return _spec_of("PostgreSQL", "postgres")
 
 
 @dg.scaffold_with(_IntoKafka)
 class KafkaToKafkaComponent(KafkaTargetAttributes, TopicStreamComponent):
     """Joins and aggregates over compacted topics, into topics."""
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return _spec_of("Kafka", "topics")
-
 
 @dg.scaffold_with(_IntoIceberg)
 class KafkaToIcebergComponent(IcebergTargetAttributes, TopicStreamComponent):
     """Joins and aggregates over compacted topics, into Iceberg."""
 
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return _spec_of("Iceberg", "iceberg")
-
 
 @dg.scaffold_with(TopicStreamScaffolder)
 class KafkaToStarRocksComponent(StarRocksTargetAttributes, TopicStreamComponent):
     """Joins and aggregates over compacted topics, into StarRocks."""
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return _spec_of("StarRocks", "starrocks")
