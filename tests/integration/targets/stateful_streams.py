@@ -102,7 +102,6 @@ _READING: dict[str, Any] = {
     "ledger_url": "env:CDC_LEDGER_URL",
     "sensors_running": True,
     "sensor_interval_seconds": _SECONDS,
-    "reconcile_cron": "* * * * *",
 }
 
 
@@ -179,6 +178,7 @@ def joins(host: str, port: int) -> KafkaToMySqlComponent:
     return KafkaToMySqlComponent(
         **_READING,
         stream="joins",
+        reconcile_cron="* * * * *",
         queries=JOINS,
         rows_of={"user_product": "order", "user_feedback": "feedback"},
         target_host=host,
