@@ -18,6 +18,14 @@ if typing.TYPE_CHECKING:
     from cdc_assets.component_postgres import MySqlToPostgresComponent
     from cdc_assets.component_pyflink import PyFlinkToMySqlComponent, PyFlinkToPostgresComponent
     from cdc_assets.component_starrocks import MySqlToStarRocksComponent
+    from cdc_assets.component_topics import (
+        KafkaToIcebergComponent,
+        KafkaToKafkaComponent,
+        KafkaToMySqlComponent,
+        KafkaToPostgresComponent,
+        KafkaToStarRocksComponent,
+        TopicStreamComponent,
+    )
     from cdc_assets.core.queries import QuerySpec
     from cdc_assets.core.recovery import Policy
     from cdc_assets.core.server_ids import ServerIdRange
@@ -60,6 +68,11 @@ _HOMES = {
     "IcebergTargetResource": "targets.resource",
     "KafkaConnectResource": "debezium.resource",
     "KafkaTargetResource": "targets.resource",
+    "KafkaToIcebergComponent": "component_topics",
+    "KafkaToKafkaComponent": "component_topics",
+    "KafkaToMySqlComponent": "component_topics",
+    "KafkaToPostgresComponent": "component_topics",
+    "KafkaToStarRocksComponent": "component_topics",
     "LedgerResource": "ledger.resource",
     "Lookup": "core.transform",
     "MySqlDatabaseToKafkaComponent": "component_pipeline",
@@ -86,6 +99,7 @@ _HOMES = {
     "TableRef": "core.table_refs",
     "TargetResource": "targets.resource",
     "Transform": "core.transform",
+    "TopicStreamComponent": "component_topics",
     "TopicStreamSpec": "core.topic_stream",
     "TopicTable": "core.topic_stream",
     "build_cdc_definitions": "definitions_builder",
@@ -111,6 +125,11 @@ __all__ = [
     "IcebergTargetResource",
     "KafkaConnectResource",
     "KafkaTargetResource",
+    "KafkaToIcebergComponent",
+    "KafkaToKafkaComponent",
+    "KafkaToMySqlComponent",
+    "KafkaToPostgresComponent",
+    "KafkaToStarRocksComponent",
     "LedgerResource",
     "Lookup",
     "MySqlDatabaseToKafkaComponent",
@@ -136,6 +155,7 @@ __all__ = [
     "StreamSpec",
     "TableRef",
     "TargetResource",
+    "TopicStreamComponent",
     "TopicStreamSpec",
     "TopicTable",
     "Transform",

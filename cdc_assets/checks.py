@@ -2,11 +2,12 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import dagster as dg
 
-from cdc_assets.errors import CdcError
+from cdc_assets.errors import CdcError, ConfigurationError
 from cdc_assets.heartbeat import heartbeat
 from cdc_assets.metadata import WORK_TAG
 from cdc_assets.operations.launch import newest
@@ -48,30 +49,54 @@ def build_reconciliation_checks(graph: StreamGraph) -> list[dg.AssetChecksDefini
 def _row_counts(
     graph: StreamGraph, block: tuple[TargetAsset, ...], index: int
 ) -> dg.AssetChecksDefinition:
-    key = resource_key(graph.stream.name)
+    def count(
+        context: dg.AssetCheckExecutionContext, access: StreamAccess, wanted: Sequence[TargetAsset]
+    ) -> Iterator[dg.AssetCheckResult]:
+        connection = access.connect()
+        columns = columns_of(connection, graph)
+        for target in wanted:
+            yield _count(context, connection, target, columns.get(target.name, {}))
+
+    name = f"row_counts_{graph.stream.name}" + (f"_{index + 1}" if index else "")
+    return count_checks(name, block, resource_key(graph.stream.name), count)
+
+
+def count_checks(
+    name: str,
+    targets: Sequence[TargetAsset],
+    resource: str,
+    count: Callable[
+        [dg.AssetCheckExecutionContext, Any, Sequence[TargetAsset]], Iterator[dg.AssetCheckResult]
+    ],
+) -> dg.AssetChecksDefinition:
+    """Return the checks `row_count` of some target tables, as one step.
+
+    Args:
+        name: Of the step.
+        targets: The tables.
+        resource: Key of the resource that connects the stream.
+        count: Yields the results, given the context, the resource and the tables that are asked
+            for.
+    """
 
     @dg.multi_asset_check(
-        name=f"row_counts_{graph.stream.name}" + (f"_{index + 1}" if index else ""),
+        name=name,
         specs=[
             dg.AssetCheckSpec(
                 ROW_COUNT,
                 asset=target.spec.key,
                 description="Source and target hold the same number of rows at one position.",
             )
-            for target in block
+            for target in targets
         ],
         can_subset=True,
-        required_resource_keys={key},
+        required_resource_keys={resource},
     )
     def row_counts(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
-        access: StreamAccess = getattr(context.resources, key)
         selected = {check.asset_key for check in context.selected_asset_check_keys}
+        wanted = [target for target in targets if target.spec.key in selected]
         try:
-            connection = access.connect()
-            columns = columns_of(connection, graph)
-            for target in block:
-                if target.spec.key in selected:
-                    yield _count(context, connection, target, columns.get(target.name, {}))
+            yield from count(context, getattr(context.resources, resource), wanted)
         except CdcError as error:
             raise failure(error) from None
 
@@ -86,13 +111,30 @@ def _count(
 ) -> dg.AssetCheckResult:
     rt = connection.runtime
     if target.table is None:
-        return _unproved(target, f"{TRANSFORMED} a query fills {target.name}")
+        return unproved(target, f"{TRANSFORMED} a query fills {target.name}")
     row = newest(rt)
     if row is None:
-        return _unproved(target, "not deployed: materialize the snapshot, then the stream")
+        return unproved(target, "not deployed: materialize the snapshot, then the stream")
     if row.kind == "drain":
-        return _unproved(target, f"incarnation {row.number} drains old blue; look again after it")
+        return unproved(target, f"incarnation {row.number} drains old blue; look again after it")
     verdict: ReconciliationRow = reconcile(rt, row, tables=(target.table,))[0]
+    return judged(context, target, verdict, columns)
+
+
+def judged(
+    context: dg.AssetCheckExecutionContext,
+    target: TargetAsset,
+    verdict: ReconciliationRow,
+    columns: Mapping[str, dg.MetadataValue],
+) -> dg.AssetCheckResult:
+    """Report a target table's row count, and return what the check says of it.
+
+    Args:
+        context: Of the check.
+        target: The table.
+        verdict: What was found.
+        columns: More about the table, as metadata.
+    """
     context.log.info("%s: %s: %s", verdict.table, verdict.verdict, verdict.reason)
     context.instance.report_runless_asset_event(count_event(target, verdict, columns))
     result = counted(verdict)
@@ -106,7 +148,8 @@ def _count(
     )
 
 
-def _unproved(target: TargetAsset, text: str) -> dg.AssetCheckResult:
+def unproved(target: TargetAsset, text: str) -> dg.AssetCheckResult:
+    """Return that nothing can be said of a target table, and why."""
     return dg.AssetCheckResult(
         asset_key=target.spec.key,
         check_name=ROW_COUNT,
@@ -186,3 +229,43 @@ def build_schema_check(graph: StreamGraph) -> dg.AssetChecksDefinition:
         )
 
     return schema_drift
+
+
+def check_schedule(
+    checks: Sequence[dg.AssetChecksDefinition],
+    name: str,
+    description: str,
+    cron: tuple[str, str],
+    *,
+    running: bool,
+    tags: Mapping[str, str],
+) -> list[dg.ScheduleDefinition]:
+    """Return a schedule of checks, none where there are no checks or no time is given.
+
+    Args:
+        checks: What is run.
+        name: Of the job; the schedule's ends with `_schedule`.
+        description: Of the job.
+        cron: Name of the setting and its value, which may be empty.
+        running: Whether the schedule is on from the start.
+        tags: Of its runs.
+
+    Raises:
+        ConfigurationError: It is not a cron expression.
+    """
+    field, text = cron
+    if not checks or not text:
+        return []
+    status = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
+    define = cast("Callable[..., dg.JobDefinition]", dg.define_asset_job)  # pyright: ignore[reportUnknownMemberType] - typed in part only
+    job = define(
+        name, selection=dg.AssetSelection.checks(*checks), description=description, tags=dict(tags)
+    )
+    try:
+        return [
+            dg.ScheduleDefinition(
+                name=f"{name}_schedule", job=job, cron_schedule=text, default_status=status
+            )
+        ]
+    except dg.DagsterInvalidDefinitionError:
+        raise ConfigurationError("is not a cron expression", field=field, value=text) from None

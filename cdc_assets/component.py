@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import dagster as dg
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
+from cdc_assets.component_base import (
+    LINK,
+    JobAttributes,
+    number_or_variable,
+    said,
+    secret_by_name,
+    text_or_variable,
+)
 from cdc_assets.component_etl import TransformAttributes
-from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.definitions_builder import build_cdc_definitions
-from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
@@ -30,23 +35,10 @@ from cdc_assets.targets.resource import (
 )
 from cdc_assets.translator import CdcProps, CdcTranslator
 
-_ENV = "env:"
-_VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z")
-LINK = "`env:NAME` reads an environment variable when something runs, not when this file loads."
 
+class CdcStreamComponent(dg.Component, JobAttributes, TransformAttributes, dg.Resolvable):
+    """What a stream of a database needs whatever its target is; subclasses add the target."""
 
-class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
-    """What a stream needs whatever its target is; subclasses add the target.
-
-    Attributes are flat, because `dg check yaml` names file and line of top-level keys only.
-    """
-
-    # Otherwise pydantic repeats the value that it refuses, and that may be a secret.
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    stream: str = Field(
-        description="Name of the stream: lower case letters, digits and `_`.", examples=["shop"]
-    )
     tables: list[str] = Field(
         description="Captured tables, each `database.table` or `database.table:target_table`.",
         examples=[["shop.orders", "shop.customers:customer"]],
@@ -54,11 +46,6 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
     server_ids: str | int = Field(  # Dagster turns a text of digits into a number
         description="Replica server ids of the readers, no other stream's and no server's.",
         examples=["5400-5409"],
-    )
-    queries: dict[str, str] = Field(
-        default_factory=dict,
-        description="Target tables that are filled by a Flink SQL SELECT over the captured tables.",
-        examples=[{"orders_by_product": "SELECT product, COUNT(*) AS n FROM orders GROUP BY 1"}],
     )
     source_only: list[str] = Field(
         default_factory=list,
@@ -84,12 +71,6 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
         description="Whether the snapshot makes missing target tables, if the target's account "
         "may; existing ones are never changed. Topics have `target_create_topics`.",
     )
-    parallelism: int = Field(
-        default=1, description="Of the Flink job, and server ids for each reader."
-    )
-    checkpoint_interval_seconds: float = Field(
-        default=3.0, description="Flink's checkpoint interval."
-    )
     source_host: str = Field(
         description=f"Host name of the production endpoint. {LINK}",
         examples=["db.example", "env:CDC_SOURCE_HOST"],
@@ -106,40 +87,12 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
     source_kind: str = Field(
         default="mysql", description="`mysql` or `mariadb`, shown on the source tables."
     )
-    flink_rest_url: str = Field(
-        description=f"Address of Flink's job manager. {LINK}", examples=["http://flink:8081"]
-    )
-    flink_sql_gateway_url: str = Field(
-        description=f"Address of Flink's SQL gateway. {LINK}", examples=["http://flink:8083"]
-    )
-    flink_checkpoint_directory: str = Field(
-        description=f"Folder of the checkpoints as a URL. {LINK}",
-        examples=["file:///state/checkpoints"],
-    )
-    flink_savepoint_directory: str = Field(
-        description=f"Folder of the savepoints as a URL. {LINK}",
-        examples=["file:///state/savepoints"],
-    )
-    ledger_url: str = Field(
-        description="Database URL of the ledger, as `env:NAME` only: it may hold a password.",
-        examples=["env:CDC_LEDGER_URL"],
-        repr=False,
-    )
     rds_instance: str = Field(
         default="",
         description=f"RDS instance or Aurora cluster; empty without RDS. {LINK}",
         examples=["shop-db"],
     )
     rds_region: str = Field(default="", description=f"Its AWS region. {LINK}")
-    sensor_interval_seconds: int = Field(
-        default=30, description="Between two ticks of the health and the RDS event sensor."
-    )
-    sensors_running: bool = Field(
-        default=False, description="Whether sensors and schedules are on from the start."
-    )
-    reconcile_cron: str = Field(
-        default="0 * * * *", description="When row counts are compared, empty for never."
-    )
     schema_cron: str = Field(
         default="*/10 * * * *",
         description="When captured tables are looked at for changes, empty for never.",
@@ -160,38 +113,34 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
         description="Set to false where another component declares the same source tables.",
     )
 
-    @field_validator("source_password", "ledger_url")
+    @field_validator("source_password")
     @classmethod
-    def _secrets_come_from_the_environment(cls, value: str) -> str:
-        if not _VARIABLE.match(value):
-            # The value is not repeated: it may be the secret.
-            message = "write it as env:NAME, a secret does not belong in a file"
-            raise ValueError(message)
-        return value
+    def _source_password_comes_from_the_environment(cls, value: str) -> str:
+        return secret_by_name(value)
 
     @field_validator("lookup_password")
     @classmethod
     def _lookup_password_comes_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value) if value else value
+        return secret_by_name(value) if value else value
 
     @field_validator("tables")
     @classmethod
     def _tables_can_be_read(cls, value: list[str]) -> list[str]:
         for text in value:
-            _said(lambda text=text: TableRef.parse(text))
+            said(lambda text=text: TableRef.parse(text))
         return value
 
     @field_validator("sharded_tables")
     @classmethod
     def _sharded_tables_can_be_read(cls, value: list[str]) -> list[str]:
         for text in value:
-            _said(lambda text=text: ShardedTable.parse(text))
+            said(lambda text=text: ShardedTable.parse(text))
         return value
 
     @field_validator("server_ids")
     @classmethod
     def _server_ids_can_be_read(cls, value: str | int) -> str:
-        _said(lambda: ServerIdRange.parse(str(value)))
+        said(lambda: ServerIdRange.parse(str(value)))
         return str(value)
 
     @model_validator(mode="after")
@@ -251,14 +200,6 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
             checkpoint_interval_seconds=self.checkpoint_interval_seconds,
         )
 
-    def query_specs(self) -> tuple[QuerySpec, ...]:
-        """Return the queries.
-
-        Raises:
-            ConfigurationError: The attributes do not make one.
-        """
-        return tuple(QuerySpec(name, sql) for name, sql in self.queries.items())
-
     def lookup(self) -> TargetResource | None:
         """Return where lookup tables are, None where there are none."""
         if not self.lookups:
@@ -277,12 +218,7 @@ class CdcStreamComponent(dg.Component, TransformAttributes, dg.Resolvable):
 
     def flink(self) -> FlinkResource | None:
         """Return which cluster runs the job; None where something else does."""
-        return FlinkResource(
-            rest_url=text_or_variable(self.flink_rest_url),
-            sql_gateway_url=text_or_variable(self.flink_sql_gateway_url),
-            checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
-            savepoint_directory=text_or_variable(self.flink_savepoint_directory),
-        )
+        return self.cluster()
 
     def connect(self) -> KafkaConnectResource | None:
         """Return which Kafka Connect worker runs the stream; None where Flink does."""
@@ -327,33 +263,6 @@ class _OfComponent(CdcTranslator):
         return self._component.get_asset_spec(props)
 
 
-def text_or_variable(value: str) -> str:
-    """Return a text, or the environment variable that `env:NAME` names."""
-    return dg.EnvVar(value.removeprefix(_ENV)) if value.startswith(_ENV) else value
-
-
-def number_or_variable(value: int | str, *, field: str) -> int:
-    """Return a number, or the environment variable that `env:NAME` names.
-
-    Raises:
-        ConfigurationError: It is neither.
-    """
-    if isinstance(value, str) and value.startswith(_ENV):
-        return dg.EnvVar.int(value.removeprefix(_ENV))
-    try:
-        return int(value)
-    except ValueError:
-        raise ConfigurationError("write a number or env:NAME", field=field, value=value) from None
-
-
-def _said(call: Any) -> None:  # noqa: ANN401 - what it returns is not used
-    """Let pydantic tell an error of ours in its own words: one sentence."""
-    try:
-        call()
-    except ConfigurationError as error:
-        raise ValueError(str(error)) from None
-
-
 class StreamScaffoldParams(BaseModel):
     """What `dg scaffold defs` asks for, whatever the target."""
 
@@ -384,6 +293,44 @@ def scaffolded(params: StreamScaffoldParams, target: Mapping[str, object]) -> Ma
         "flink_savepoint_directory": "env:FLINK_SAVEPOINT_DIR",
         "ledger_url": "env:CDC_LEDGER_URL",
     }
+
+
+class MySqlTargetAttributes(dg.Model):
+    """The attributes of a component whose target is MySQL."""
+
+    target_kind: ClassVar[TargetKind] = "mysql"
+
+    target_host: str = Field(description=f"Host name of the target. {LINK}")
+    target_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
+    target_username: str = Field(description=f"Account that writes the target tables. {LINK}")
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_database: str = Field(
+        description="Database that holds the target tables; part of their asset keys."
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return secret_by_name(value)
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+        return self.target_database
+
+    def target(self) -> MySqlTargetResource:
+        """Return where rows land."""
+        return MySqlTargetResource(
+            host=text_or_variable(self.target_host),
+            port=number_or_variable(self.target_port, field="target_port"),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            database=self.target_database,
+        )
 
 
 class MySqlToMySqlScaffoldParams(StreamScaffoldParams):
@@ -418,7 +365,7 @@ def _attributes(params: MySqlToMySqlScaffoldParams) -> Mapping[str, object]:
 
 
 @dg.scaffold_with(MySqlToMySqlScaffolder)
-class MySqlToMySqlComponent(CdcStreamComponent):
+class MySqlToMySqlComponent(MySqlTargetAttributes, CdcStreamComponent):
     """A MySQL change stream into MySQL that survives an RDS blue/green upgrade.
 
     Example:
@@ -446,44 +393,10 @@ class MySqlToMySqlComponent(CdcStreamComponent):
         ```
     """
 
-    target_kind: ClassVar[TargetKind] = "mysql"
-
-    target_host: str = Field(description=f"Host name of the target. {LINK}")
-    target_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
-    target_username: str = Field(description=f"Account that writes the target tables. {LINK}")
-    target_password: str = Field(
-        description="Its password, as `env:NAME` only.",
-        examples=["env:CDC_TARGET_PASSWORD"],
-        repr=False,
-    )
-    target_database: str = Field(
-        description="Database that holds the target tables; part of their asset keys."
-    )
-
-    @field_validator("target_password")
-    @classmethod
-    def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value)
-
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """Return what `dg list components` shows."""
         return dg.ComponentTypeSpec(
             description="A MySQL change stream into MySQL that survives a blue/green upgrade.",
             tags=["cdc", "flink", "mysql", "rds"],
-        )
-
-    @property
-    def target_database_name(self) -> str:
-        """Return the name that the target tables' keys carry."""
-        return self.target_database
-
-    def target(self) -> MySqlTargetResource:
-        """Return where rows land."""
-        return MySqlTargetResource(
-            host=text_or_variable(self.target_host),
-            port=number_or_variable(self.target_port, field="target_port"),
-            username=text_or_variable(self.target_username),
-            password=text_or_variable(self.target_password),
-            database=self.target_database,
         )

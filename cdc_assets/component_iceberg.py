@@ -8,74 +8,15 @@ from typing import ClassVar, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from cdc_assets.component import (
-    LINK,
-    CdcStreamComponent,
-    StreamScaffoldParams,
-    scaffolded,
-    text_or_variable,
-)
+from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component_base import LINK, secret_by_name, text_or_variable
 from cdc_assets.core.iceberg import is_secret
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import IcebergTargetResource
 
 
-class MySqlToIcebergScaffoldParams(StreamScaffoldParams):
-    """What `dg scaffold defs` asks for; each one is an option of the command."""
-
-    target_uri: str = Field(default="env:CDC_TARGET_URI", description="Address of the catalog.")
-    target_database: str = Field(
-        default="warehouse", description="Namespace that holds the target tables."
-    )
-
-
-class MySqlToIcebergScaffolder(dg.Scaffolder[MySqlToIcebergScaffoldParams]):
-    """Writes a `defs.yaml` that loads as it is."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToIcebergScaffoldParams]:
-        """Return the options."""
-        return MySqlToIcebergScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToIcebergScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToIcebergScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToIcebergScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_uri": params.target_uri,
-        "target_database": params.target_database,
-    }
-    return scaffolded(params, target)
-
-
-@dg.scaffold_with(MySqlToIcebergScaffolder)
-class MySqlToIcebergComponent(CdcStreamComponent):
-    """A MySQL change stream into Iceberg that survives an RDS blue/green upgrade.
-
-    Example:
-        ```yaml
-        type: cdc_assets.MySqlToIcebergComponent
-
-        attributes:
-          stream: users
-          tables: [shop.orders]
-          sharded_tables: ["user_db_[0-9]+.user_table_[0-9]+:all_users"]
-          server_ids: 5400-5409
-          source_host: db.example
-          source_username: cdc
-          source_password: env:CDC_SOURCE_PASSWORD
-          target_uri: http://lake.example:8181
-          target_database: warehouse
-          flink_rest_url: http://flink:8081
-          flink_sql_gateway_url: http://flink:8083
-          flink_checkpoint_directory: file:///state/checkpoints
-          flink_savepoint_directory: file:///state/savepoints
-          ledger_url: env:CDC_LEDGER_URL
-        ```
-    """
+class IcebergTargetAttributes(dg.Model):
+    """The attributes of a component whose target is Iceberg."""
 
     target_kind: ClassVar[TargetKind] = "iceberg"
 
@@ -117,7 +58,7 @@ class MySqlToIcebergComponent(CdcStreamComponent):
     @field_validator("target_token", "target_credential", "target_secret_properties")
     @classmethod
     def _target_secrets_come_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value) if value else value
+        return secret_by_name(value) if value else value
 
     @field_validator("target_properties")
     @classmethod
@@ -129,20 +70,12 @@ class MySqlToIcebergComponent(CdcStreamComponent):
         return value
 
     @model_validator(mode="after")
-    def _catalog_can_be_found(self) -> MySqlToIcebergComponent:
+    def _catalog_can_be_found(self) -> IcebergTargetAttributes:
         wanted = "target_uri" if self.target_catalog == "rest" else "target_warehouse"
         if not getattr(self, wanted):
             message = f"{wanted} is needed with target_catalog {self.target_catalog}"
             raise ValueError(message)
         return self
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return dg.ComponentTypeSpec(
-            description="A MySQL change stream into Iceberg that survives a blue/green upgrade.",
-            tags=["cdc", "flink", "iceberg", "mysql", "rds"],
-        )
 
     @property
     def target_database_name(self) -> str:
@@ -160,4 +93,70 @@ class MySqlToIcebergComponent(CdcStreamComponent):
             credential=text_or_variable(self.target_credential),
             properties=self.target_properties,
             secret_properties=text_or_variable(self.target_secret_properties),
+        )
+
+
+class MySqlToIcebergScaffoldParams(StreamScaffoldParams):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    target_uri: str = Field(default="env:CDC_TARGET_URI", description="Address of the catalog.")
+    target_database: str = Field(
+        default="warehouse", description="Namespace that holds the target tables."
+    )
+
+
+class MySqlToIcebergScaffolder(dg.Scaffolder[MySqlToIcebergScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToIcebergScaffoldParams]:
+        """Return the options."""
+        return MySqlToIcebergScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToIcebergScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToIcebergScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToIcebergScaffoldParams) -> Mapping[str, object]:
+    target = {
+        "target_uri": params.target_uri,
+        "target_database": params.target_database,
+    }
+    return scaffolded(params, target)
+
+
+@dg.scaffold_with(MySqlToIcebergScaffolder)
+class MySqlToIcebergComponent(IcebergTargetAttributes, CdcStreamComponent):
+    """A MySQL change stream into Iceberg that survives an RDS blue/green upgrade.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToIcebergComponent
+
+        attributes:
+          stream: users
+          tables: [shop.orders]
+          sharded_tables: ["user_db_[0-9]+.user_table_[0-9]+:all_users"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_uri: http://lake.example:8181
+          target_database: warehouse
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+        ```
+    """
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into Iceberg that survives a blue/green upgrade.",
+            tags=["cdc", "flink", "iceberg", "mysql", "rds"],
         )

@@ -9,11 +9,12 @@ from typing import ClassVar
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from cdc_assets.component import (
+from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component_base import (
     LINK,
-    CdcStreamComponent,
-    StreamScaffoldParams,
-    scaffolded,
+    FlinkType,
+    JobAttributes,
+    secret_by_name,
     text_or_variable,
 )
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
@@ -30,105 +31,17 @@ _FLINK = [
 ]  # fmt: skip
 
 
-class MySqlToKafkaScaffoldParams(StreamScaffoldParams):
-    """What `dg scaffold defs` asks for; each one is an option of the command."""
-
-    target_bootstrap_servers: str = Field(
-        default="env:CDC_TARGET_BOOTSTRAP_SERVERS", description="Brokers, host:port."
-    )
-
-
-class MySqlToKafkaScaffolder(dg.Scaffolder[MySqlToKafkaScaffoldParams]):
-    """Writes a `defs.yaml` that loads as it is."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToKafkaScaffoldParams]:
-        """Return the options."""
-        return MySqlToKafkaScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToKafkaScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToKafkaScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_bootstrap_servers": params.target_bootstrap_servers,
-        "target_create_topics": True,
-    }
-    return scaffolded(params, target)
-
-
 def _texts(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:
     """Return settings as Kafka writes them: Dagster turns a text of digits into a number."""
     return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in settings.items()}
 
 
-@dg.scaffold_with(MySqlToKafkaScaffolder)
-class MySqlToKafkaComponent(CdcStreamComponent):
-    """A MySQL change stream into compacted Kafka topics, one for each table.
-
-    A table's topic is `database.table` after the prefix, or the name after the colon.
-
-    Example:
-        ```yaml
-        type: cdc_assets.MySqlToKafkaComponent
-
-        attributes:
-          stream: shop
-          tables: [shop.orders, "shop.customers:customers"]
-          server_ids: 5400-5409
-          source_host: db.example
-          source_username: cdc
-          source_password: env:CDC_SOURCE_PASSWORD
-          target_bootstrap_servers: kafka.example:9093
-          target_security_protocol: SASL_SSL
-          target_username: writer
-          target_password: env:CDC_TARGET_PASSWORD
-          target_create_topics: true
-          flink_rest_url: http://flink:8081
-          flink_sql_gateway_url: http://flink:8083
-          flink_checkpoint_directory: file:///state/checkpoints
-          flink_savepoint_directory: file:///state/savepoints
-          ledger_url: env:CDC_LEDGER_URL
-          rds_instance: shop-db
-          rds_region: eu-central-1
-        ```
-    """
+class KafkaTargetAttributes(JobAttributes):
+    """The attributes of a component whose target is Kafka; a topic has no columns of its own."""
 
     target_kind: ClassVar[TargetKind] = "kafka"
 
-    flink_rest_url: str = Field(
-        default="", description=f"Address of Flink's job manager. {LINK}", examples=_FLINK[:1]
-    )
-    flink_sql_gateway_url: str = Field(
-        default="", description=f"Address of Flink's SQL gateway. {LINK}", examples=_FLINK[1:2]
-    )
-    flink_checkpoint_directory: str = Field(
-        default="", description=f"Folder of the checkpoints as a URL. {LINK}", examples=_FLINK[2:3]
-    )
-    flink_savepoint_directory: str = Field(
-        default="", description=f"Folder of the savepoints as a URL. {LINK}", examples=_FLINK[3:]
-    )
-    connect_rest_url: str = Field(
-        default="",
-        description="Address of a Kafka Connect worker, which runs Debezium's connector in Flink's "
-        f"place. {LINK}",
-        examples=["http://connect:8083"],
-    )
-    connect_history_directory: str = Field(
-        default="",
-        description="Folder on the worker's machine for the connectors' schema histories. " + LINK,
-        examples=["/var/lib/cdc"],
-    )
-    connect_password_reference: str = Field(
-        default="",
-        description="How the worker's own config provider finds the source's password; without it "
-        "Connect's REST shows the password.",
-        examples=["${file:/etc/cdc.properties:password}"],
-    )
-    query_columns: dict[str, dict[str, str]] = Field(
+    query_columns: dict[str, dict[str, FlinkType]] = Field(
         default_factory=dict,
         description="Columns of each query's topic, name and Flink type, in the query's order.",
         examples=[{"orders_by_product": {"product": "STRING", "n": "BIGINT"}}],
@@ -137,11 +50,6 @@ class MySqlToKafkaComponent(CdcStreamComponent):
         default_factory=dict,
         description="Key columns of each query's topic.",
         examples=[{"orders_by_product": ["product"]}],
-    )
-    latest_values_only: bool = Field(
-        default=False,
-        description="Whether a filtered topic may get the last value of a key only, of those "
-        "within a second; any filter is taken then.",
     )
     target_bootstrap_servers: str = Field(
         description=f"Brokers, `host:port`, comma separated. {LINK}",
@@ -196,7 +104,146 @@ class MySqlToKafkaComponent(CdcStreamComponent):
     @field_validator("target_password")
     @classmethod
     def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value) if value else value
+        return secret_by_name(value) if value else value
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the prefix of the topics."""
+        return self.target_topic_prefix
+
+    def query_specs(self) -> tuple[QuerySpec, ...]:
+        """Return the queries with their declared columns and keys."""
+        for name in (*self.query_columns, *self.query_keys):
+            if name not in self.queries:
+                raise ConfigurationError("no such query", field="query_columns", value=name)
+        return tuple(
+            QuerySpec(
+                name,
+                sql,
+                columns=tuple(self.query_columns.get(name, {}).items()),
+                key=tuple(self.query_keys.get(name, ())),
+            )
+            for name, sql in self.queries.items()
+        )
+
+    def target(self) -> KafkaTargetResource:
+        """Return where rows land."""
+        return KafkaTargetResource(
+            bootstrap_servers=text_or_variable(self.target_bootstrap_servers),
+            topic_prefix=self.target_topic_prefix,
+            security_protocol=self.target_security_protocol,
+            sasl_mechanism=self.target_sasl_mechanism,
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            ca_file=self.target_ca_file or None,
+            client_pem_file=self.target_client_pem_file or None,
+            delivery=self.target_delivery,
+            transaction_timeout_seconds=self.target_transaction_timeout_seconds,
+            create_topics=self.target_create_topics,
+            partitions=self.target_partitions,
+            replication_factor=self.target_replication_factor,
+            topic_settings=_texts(self.target_topic_settings),
+            producer_properties=_texts(self.target_producer_properties),
+            shaded_connector=self.target_shaded_connector,
+        )
+
+
+class MySqlToKafkaScaffoldParams(StreamScaffoldParams):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    target_bootstrap_servers: str = Field(
+        default="env:CDC_TARGET_BOOTSTRAP_SERVERS", description="Brokers, host:port."
+    )
+
+
+class MySqlToKafkaScaffolder(dg.Scaffolder[MySqlToKafkaScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToKafkaScaffoldParams]:
+        """Return the options."""
+        return MySqlToKafkaScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToKafkaScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToKafkaScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
+    target = {
+        "target_bootstrap_servers": params.target_bootstrap_servers,
+        "target_create_topics": True,
+    }
+    return scaffolded(params, target)
+
+
+@dg.scaffold_with(MySqlToKafkaScaffolder)
+class MySqlToKafkaComponent(KafkaTargetAttributes, CdcStreamComponent):
+    """A MySQL change stream into compacted Kafka topics, one for each table.
+
+    A table's topic is `database.table` after the prefix, or the name after the colon.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToKafkaComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customers"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_bootstrap_servers: kafka.example:9093
+          target_security_protocol: SASL_SSL
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_create_topics: true
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+          rds_instance: shop-db
+          rds_region: eu-central-1
+        ```
+    """
+
+    flink_rest_url: str = Field(
+        default="", description=f"Address of Flink's job manager. {LINK}", examples=_FLINK[:1]
+    )
+    flink_sql_gateway_url: str = Field(
+        default="", description=f"Address of Flink's SQL gateway. {LINK}", examples=_FLINK[1:2]
+    )
+    flink_checkpoint_directory: str = Field(
+        default="", description=f"Folder of the checkpoints as a URL. {LINK}", examples=_FLINK[2:3]
+    )
+    flink_savepoint_directory: str = Field(
+        default="", description=f"Folder of the savepoints as a URL. {LINK}", examples=_FLINK[3:]
+    )
+    connect_rest_url: str = Field(
+        default="",
+        description="Address of a Kafka Connect worker, which runs Debezium's connector in Flink's "
+        f"place. {LINK}",
+        examples=["http://connect:8083"],
+    )
+    connect_history_directory: str = Field(
+        default="",
+        description="Folder on the worker's machine for the connectors' schema histories. " + LINK,
+        examples=["/var/lib/cdc"],
+    )
+    connect_password_reference: str = Field(
+        default="",
+        description="How the worker's own config provider finds the source's password; without it "
+        "Connect's REST shows the password.",
+        examples=["${file:/etc/cdc.properties:password}"],
+    )
+    latest_values_only: bool = Field(
+        default=False,
+        description="Whether a filtered topic may get the last value of a key only, of those "
+        "within a second; any filter is taken then.",
+    )
 
     @model_validator(mode="after")
     def _flink_or_connect_runs_it(self) -> MySqlToKafkaComponent:
@@ -228,11 +275,6 @@ class MySqlToKafkaComponent(CdcStreamComponent):
             tags=["cdc", "flink", "kafka", "mysql", "rds"],
         )
 
-    @property
-    def target_database_name(self) -> str:
-        """Return the prefix of the topics."""
-        return self.target_topic_prefix
-
     def spec(self) -> StreamSpec:
         """Return the stream.
 
@@ -240,21 +282,6 @@ class MySqlToKafkaComponent(CdcStreamComponent):
             ConfigurationError: The attributes do not make one.
         """
         return replace(super().spec(), latest_values_only=self.latest_values_only)
-
-    def query_specs(self) -> tuple[QuerySpec, ...]:
-        """Return the queries with their declared columns and keys."""
-        for name in (*self.query_columns, *self.query_keys):
-            if name not in self.queries:
-                raise ConfigurationError("no such query", field="query_columns", value=name)
-        return tuple(
-            QuerySpec(
-                name,
-                sql,
-                columns=tuple(self.query_columns.get(name, {}).items()),
-                key=tuple(self.query_keys.get(name, ())),
-            )
-            for name, sql in self.queries.items()
-        )
 
     def flink(self) -> FlinkResource | None:
         """Return which cluster runs the job; None where a worker does."""
@@ -268,25 +295,4 @@ class MySqlToKafkaComponent(CdcStreamComponent):
             rest_url=text_or_variable(self.connect_rest_url),
             history_directory=text_or_variable(self.connect_history_directory),
             source_password_reference=self.connect_password_reference,
-        )
-
-    def target(self) -> KafkaTargetResource:
-        """Return where rows land."""
-        return KafkaTargetResource(
-            bootstrap_servers=text_or_variable(self.target_bootstrap_servers),
-            topic_prefix=self.target_topic_prefix,
-            security_protocol=self.target_security_protocol,
-            sasl_mechanism=self.target_sasl_mechanism,
-            username=text_or_variable(self.target_username),
-            password=text_or_variable(self.target_password),
-            ca_file=self.target_ca_file or None,
-            client_pem_file=self.target_client_pem_file or None,
-            delivery=self.target_delivery,
-            transaction_timeout_seconds=self.target_transaction_timeout_seconds,
-            create_topics=self.target_create_topics,
-            partitions=self.target_partitions,
-            replication_factor=self.target_replication_factor,
-            topic_settings=_texts(self.target_topic_settings),
-            producer_properties=_texts(self.target_producer_properties),
-            shaded_connector=self.target_shaded_connector,
         )

@@ -10,7 +10,8 @@ from typing import cast
 import dagster as dg
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
-from cdc_assets.component import LINK, StreamScaffoldParams, scaffolded
+from cdc_assets.component import StreamScaffoldParams, scaffolded
+from cdc_assets.component_base import LINK
 from cdc_assets.component_kafka import MySqlToKafkaComponent
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec

@@ -8,16 +8,63 @@ from typing import ClassVar, Literal
 import dagster as dg
 from pydantic import Field, field_validator
 
-from cdc_assets.component import (
-    LINK,
-    CdcStreamComponent,
-    StreamScaffoldParams,
-    number_or_variable,
-    scaffolded,
-    text_or_variable,
-)
+from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component_base import LINK, number_or_variable, secret_by_name, text_or_variable
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import PostgresTargetResource
+
+
+class PostgresTargetAttributes(dg.Model):
+    """The attributes of a component whose target is PostgreSQL."""
+
+    target_kind: ClassVar[TargetKind] = "postgres"
+
+    target_host: str = Field(description=f"Host name of the target. {LINK}")
+    target_port: int | str = Field(default=5432, description=f"Its TCP port. {LINK}")
+    target_username: str = Field(description=f"Role that writes the target tables. {LINK}")
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+    target_database: str = Field(
+        description=f"Database that holds the schema. {LINK}", examples=["warehouse"]
+    )
+    target_schema: str = Field(
+        default="public",
+        description="Schema that holds the target tables; part of their asset keys.",
+    )
+    target_tls: Literal["off", "encrypt", "verify"] = Field(
+        default="off", description="How connections to the target are encrypted."
+    )
+    target_ca_file: str = Field(
+        default="",
+        description="File of the certificate authorities for `verify`; Flink's task managers "
+        "read it at the same path. Empty for the system's own.",
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return secret_by_name(value)
+
+    @property
+    def target_database_name(self) -> str:
+        """Return the name that the target tables' keys carry."""
+        return self.target_schema
+
+    def target(self) -> PostgresTargetResource:
+        """Return where rows land."""
+        return PostgresTargetResource(
+            host=text_or_variable(self.target_host),
+            port=number_or_variable(self.target_port, field="target_port"),
+            username=text_or_variable(self.target_username),
+            password=text_or_variable(self.target_password),
+            database=text_or_variable(self.target_database),
+            db_schema=self.target_schema,
+            tls=self.target_tls,
+            ca_file=self.target_ca_file or None,
+        )
 
 
 class MySqlToPostgresScaffoldParams(StreamScaffoldParams):
@@ -54,7 +101,7 @@ def _attributes(params: MySqlToPostgresScaffoldParams) -> Mapping[str, object]:
 
 
 @dg.scaffold_with(MySqlToPostgresScaffolder)
-class MySqlToPostgresComponent(CdcStreamComponent):
+class MySqlToPostgresComponent(PostgresTargetAttributes, CdcStreamComponent):
     """A MySQL change stream into PostgreSQL that survives an RDS blue/green upgrade.
 
     Example:
@@ -81,59 +128,10 @@ class MySqlToPostgresComponent(CdcStreamComponent):
         ```
     """
 
-    target_kind: ClassVar[TargetKind] = "postgres"
-
-    target_host: str = Field(description=f"Host name of the target. {LINK}")
-    target_port: int | str = Field(default=5432, description=f"Its TCP port. {LINK}")
-    target_username: str = Field(description=f"Role that writes the target tables. {LINK}")
-    target_password: str = Field(
-        description="Its password, as `env:NAME` only.",
-        examples=["env:CDC_TARGET_PASSWORD"],
-        repr=False,
-    )
-    target_database: str = Field(
-        description=f"Database that holds the schema. {LINK}", examples=["warehouse"]
-    )
-    target_schema: str = Field(
-        default="public",
-        description="Schema that holds the target tables; part of their asset keys.",
-    )
-    target_tls: Literal["off", "encrypt", "verify"] = Field(
-        default="off", description="How connections to the target are encrypted."
-    )
-    target_ca_file: str = Field(
-        default="",
-        description="File of the certificate authorities for `verify`; Flink's task managers "
-        "read it at the same path. Empty for the system's own.",
-    )
-
-    @field_validator("target_password")
-    @classmethod
-    def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value)
-
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """Return what `dg list components` shows."""
         return dg.ComponentTypeSpec(
             description="A MySQL change stream into PostgreSQL that survives a blue/green upgrade.",
             tags=["cdc", "flink", "mysql", "postgres", "rds"],
-        )
-
-    @property
-    def target_database_name(self) -> str:
-        """Return the name that the target tables' keys carry."""
-        return self.target_schema
-
-    def target(self) -> PostgresTargetResource:
-        """Return where rows land."""
-        return PostgresTargetResource(
-            host=text_or_variable(self.target_host),
-            port=number_or_variable(self.target_port, field="target_port"),
-            username=text_or_variable(self.target_username),
-            password=text_or_variable(self.target_password),
-            database=text_or_variable(self.target_database),
-            db_schema=self.target_schema,
-            tls=self.target_tls,
-            ca_file=self.target_ca_file or None,
         )

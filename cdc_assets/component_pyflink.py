@@ -9,13 +9,12 @@ import dagster as dg
 from pydantic import Field, PrivateAttr, model_validator
 
 from cdc_assets.component import (
-    LINK,
     CdcStreamComponent,
     MySqlToMySqlComponent,
     StreamScaffoldParams,
     scaffolded,
-    text_or_variable,
 )
+from cdc_assets.component_base import LINK, text_or_variable
 from cdc_assets.component_postgres import MySqlToPostgresComponent
 from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.table_refs import TableRef

@@ -8,76 +8,15 @@ from typing import ClassVar
 import dagster as dg
 from pydantic import Field, field_validator
 
-from cdc_assets.component import (
-    LINK,
-    CdcStreamComponent,
-    StreamScaffoldParams,
-    number_or_variable,
-    scaffolded,
-    text_or_variable,
-)
+from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component_base import LINK, number_or_variable, secret_by_name, text_or_variable
 from cdc_assets.core.starrocks import Delivery, LoadFormat
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import StarRocksTargetResource
 
 
-class MySqlToStarRocksScaffoldParams(StreamScaffoldParams):
-    """What `dg scaffold defs` asks for; each one is an option of the command."""
-
-    target_host: str = Field(default="env:CDC_TARGET_HOST", description="A front end.")
-    target_database: str = Field(default="warehouse", description="Holds the target tables.")
-
-
-class MySqlToStarRocksScaffolder(dg.Scaffolder[MySqlToStarRocksScaffoldParams]):
-    """Writes a `defs.yaml` that loads as it is."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToStarRocksScaffoldParams]:
-        """Return the options."""
-        return MySqlToStarRocksScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToStarRocksScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToStarRocksScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToStarRocksScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_host": params.target_host,
-        "target_username": "env:CDC_TARGET_USER",
-        "target_password": "env:CDC_TARGET_PASSWORD",
-        "target_database": params.target_database,
-    }
-    return scaffolded(params, target)
-
-
-@dg.scaffold_with(MySqlToStarRocksScaffolder)
-class MySqlToStarRocksComponent(CdcStreamComponent):
-    """A MySQL change stream into StarRocks that survives an RDS blue/green upgrade.
-
-    Example:
-        ```yaml
-        type: cdc_assets.MySqlToStarRocksComponent
-
-        attributes:
-          stream: shop
-          tables: [shop.orders, "shop.customers:customer"]
-          server_ids: 5400-5409
-          source_host: db.example
-          source_username: cdc
-          source_password: env:CDC_SOURCE_PASSWORD
-          target_host: fe.example
-          target_username: writer
-          target_password: env:CDC_TARGET_PASSWORD
-          target_database: warehouse
-          flink_rest_url: http://flink:8081
-          flink_sql_gateway_url: http://flink:8083
-          flink_checkpoint_directory: file:///state/checkpoints
-          flink_savepoint_directory: file:///state/savepoints
-          ledger_url: env:CDC_LEDGER_URL
-        ```
-    """
+class StarRocksTargetAttributes(dg.Model):
+    """The attributes of a component whose target is StarRocks."""
 
     target_kind: ClassVar[TargetKind] = "starrocks"
 
@@ -115,15 +54,7 @@ class MySqlToStarRocksComponent(CdcStreamComponent):
     @field_validator("target_password")
     @classmethod
     def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return cls._secrets_come_from_the_environment(value)
-
-    @classmethod
-    def get_spec(cls) -> dg.ComponentTypeSpec:
-        """Return what `dg list components` shows."""
-        return dg.ComponentTypeSpec(
-            description="A MySQL change stream into StarRocks that survives a blue/green upgrade.",
-            tags=["cdc", "flink", "mysql", "starrocks", "rds"],
-        )
+        return secret_by_name(value)
 
     @property
     def target_database_name(self) -> str:
@@ -151,3 +82,70 @@ class MySqlToStarRocksComponent(CdcStreamComponent):
 def _written(value: str | float | bool) -> str:  # noqa: FBT001 - an option's value
     """Return an option's value as Flink reads it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class MySqlToStarRocksScaffoldParams(StreamScaffoldParams):
+    """What `dg scaffold defs` asks for; each one is an option of the command."""
+
+    target_host: str = Field(default="env:CDC_TARGET_HOST", description="A front end.")
+    target_database: str = Field(default="warehouse", description="Holds the target tables.")
+
+
+class MySqlToStarRocksScaffolder(dg.Scaffolder[MySqlToStarRocksScaffoldParams]):
+    """Writes a `defs.yaml` that loads as it is."""
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[MySqlToStarRocksScaffoldParams]:
+        """Return the options."""
+        return MySqlToStarRocksScaffoldParams
+
+    def scaffold(self, request: dg.ScaffoldRequest[MySqlToStarRocksScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or MySqlToStarRocksScaffoldParams()
+        dg.scaffold_component(request, _attributes(params))
+
+
+def _attributes(params: MySqlToStarRocksScaffoldParams) -> Mapping[str, object]:
+    target = {
+        "target_host": params.target_host,
+        "target_username": "env:CDC_TARGET_USER",
+        "target_password": "env:CDC_TARGET_PASSWORD",
+        "target_database": params.target_database,
+    }
+    return scaffolded(params, target)
+
+
+@dg.scaffold_with(MySqlToStarRocksScaffolder)
+class MySqlToStarRocksComponent(StarRocksTargetAttributes, CdcStreamComponent):
+    """A MySQL change stream into StarRocks that survives an RDS blue/green upgrade.
+
+    Example:
+        ```yaml
+        type: cdc_assets.MySqlToStarRocksComponent
+
+        attributes:
+          stream: shop
+          tables: [shop.orders, "shop.customers:customer"]
+          server_ids: 5400-5409
+          source_host: db.example
+          source_username: cdc
+          source_password: env:CDC_SOURCE_PASSWORD
+          target_host: fe.example
+          target_username: writer
+          target_password: env:CDC_TARGET_PASSWORD
+          target_database: warehouse
+          flink_rest_url: http://flink:8081
+          flink_sql_gateway_url: http://flink:8083
+          flink_checkpoint_directory: file:///state/checkpoints
+          flink_savepoint_directory: file:///state/savepoints
+          ledger_url: env:CDC_LEDGER_URL
+        ```
+    """
+
+    @classmethod
+    def get_spec(cls) -> dg.ComponentTypeSpec:
+        """Return what `dg list components` shows."""
+        return dg.ComponentTypeSpec(
+            description="A MySQL change stream into StarRocks that survives a blue/green upgrade.",
+            tags=["cdc", "flink", "mysql", "starrocks", "rds"],
+        )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import cast
 
 import dagster as dg
 
@@ -14,6 +13,7 @@ from cdc_assets.checks import (
     build_health_check,
     build_reconciliation_checks,
     build_schema_check,
+    check_schedule,
 )
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import EngineKind, StreamSpec, check_ranges_apart
@@ -279,7 +279,7 @@ def _of_stream(
     follows = wiring.spec.engine == "debezium"
     schema = [] if follows else [build_schema_check(graph)]
     schedules = [
-        *_schedule(
+        *check_schedule(
             checks,
             f"reconcile_{name}",
             f"Compares the row counts of stream {name!r} with its source.",
@@ -287,7 +287,7 @@ def _of_stream(
             running=surface.sensors_running,
             tags={"cdc/reconcile": name},
         ),
-        *_schedule(
+        *check_schedule(
             schema,
             f"schema_{name}",
             f"Looks whether the captured tables of stream {name!r} changed.",
@@ -308,33 +308,6 @@ def _of_stream(
         schedules=schedules,
         resources={resource_key(name): wiring},
     )
-
-
-def _schedule(
-    checks: Sequence[dg.AssetChecksDefinition],
-    name: str,
-    description: str,
-    cron: tuple[str, str],
-    *,
-    running: bool,
-    tags: Mapping[str, str],
-) -> list[dg.ScheduleDefinition]:
-    field, text = cron
-    if not checks or not text:
-        return []
-    status = dg.DefaultScheduleStatus.RUNNING if running else dg.DefaultScheduleStatus.STOPPED
-    define = cast("Callable[..., dg.JobDefinition]", dg.define_asset_job)  # pyright: ignore[reportUnknownMemberType] - typed in part only
-    job = define(
-        name, selection=dg.AssetSelection.checks(*checks), description=description, tags=dict(tags)
-    )
-    try:
-        return [
-            dg.ScheduleDefinition(
-                name=f"{name}_schedule", job=job, cron_schedule=text, default_status=status
-            )
-        ]
-    except dg.DagsterInvalidDefinitionError:
-        raise ConfigurationError("is not a cron expression", field=field, value=text) from None
 
 
 def _refuse_shared(specs: Sequence[StreamSpec]) -> None:

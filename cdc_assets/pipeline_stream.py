@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from cdc_assets.component import number_or_variable, text_or_variable
+from cdc_assets.component_base import number_or_variable, text_or_variable
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import ConfigurationError

@@ -149,6 +149,43 @@ class Target(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class TopicCount:
+    """How many rows a compacted topic stands for, and what was read to know it.
+
+    Attributes:
+        count: Keys whose latest committed record is no tombstone.
+        ends: Offset after the last committed record of each partition that has one. Below the
+            high watermark: transactions end with a mark, which no reader is given.
+    """
+
+    count: int
+    ends: Mapping[int, int]
+
+
+class Topics(Protocol):
+    """Compacted topics that a stream reads."""
+
+    def live(
+        self,
+        name: str,
+        *,
+        timeout_seconds: float,
+        key: Sequence[str] = (),
+        bound: Key | None = None,
+    ) -> TopicCount:
+        """Count the rows of a topic, up to the key `bound` (included) if given."""
+        ...
+
+    def max_key(self, name: str, key: Sequence[str], *, timeout_seconds: float) -> Key | None:
+        """Return the largest key of whole numbers, None when the topic is empty."""
+        ...
+
+    def high_watermarks(self, names: Sequence[str]) -> Mapping[str, Mapping[int, int]]:
+        """Return where each partition of each topic ends; the same again is a topic at rest."""
+        ...
+
+
 class JudgedTarget(Target, Protocol):
     """A target that judges itself before a launch; MySQL's is judged by `core.preflight_tables`."""
 

@@ -2,7 +2,7 @@
 
 # No `from __future__ import annotations`: Dagster compares the annotation of `context` as a class.
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -10,7 +10,9 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from cdc_assets.checks import check_schedule, count_checks, judged, unproved
 from cdc_assets.core.columns import TableShape
+from cdc_assets.core.kafka import topic_of
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.core.topic_stream import TopicStreamSpec
 from cdc_assets.deadline import DeadlinePassed, within
@@ -21,9 +23,12 @@ from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.flink.sink_kafka import KafkaSink
 from cdc_assets.flink.topic_sql import TopicRenderer
+from cdc_assets.flink.topic_state import read_topic_offsets
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.metadata import STREAM_TAG, CdcMetadata
 from cdc_assets.operations.clock import SystemClock
+from cdc_assets.operations.reconcile import TRANSFORMED
+from cdc_assets.operations.reconcile_topics import reconcile_result
 from cdc_assets.operations.runtime import Budgets
 from cdc_assets.operations.topics import (
     MOST_LAUNCHES,
@@ -35,7 +40,7 @@ from cdc_assets.operations.topics import (
 from cdc_assets.ports import MakingTarget, Server
 from cdc_assets.reports import failure
 from cdc_assets.targets.resource import KafkaTargetResource, TargetResource
-from cdc_assets.translator import HEALTH
+from cdc_assets.translator import HEALTH, TargetAsset
 
 # A tick is cut at 60 s by Dagster, and at 15 s by some proxies before its code servers.
 _TICK_SECONDS = 14.0
@@ -98,15 +103,21 @@ class TopicWiring:
                 writer.make_missing(spec, ())
             writer.shapes(spec.target_names)
 
+        def offsets(path: str, name: str) -> Mapping[int, int]:
+            return read_topic_offsets(path, topic_of(source.topic_prefix, name))
+
         return TopicRuntime(
             spec=spec,
             engine=engine,
+            topics=brokers,
             target=writer,
             ledger=resolved(self.ledger).get_client(),
             clock=clock,
             brokers=_first_of(source.bootstrap_servers),
             cluster_id=brokers.cluster_id,
             prepare=prepare,
+            topic_names=tuple(table.topic for table in self.topics.tables),
+            offsets=offsets,
             budgets=self.budgets,
         )
 
@@ -146,8 +157,9 @@ def build_topic_definitions(  # noqa: PLR0913 - the one front door, every settin
     topic_keys: Mapping[str, dg.AssetKey] | None = None,
     sensor_interval_seconds: int = 30,
     sensors_running: bool = False,
+    reconcile_cron: str = "0 * * * *",
 ) -> dg.Definitions:
-    """Return assets, health check and sensor of a stream that reads topics.
+    """Return assets, checks, sensor and schedule of a stream that reads topics.
 
     Materializing `<name>/stream` submits the job, waits until it runs and has completed a
     checkpoint, and ends. The sensor asks for that again when the job has ended by itself; after
@@ -165,7 +177,8 @@ def build_topic_definitions(  # noqa: PLR0913 - the one front door, every settin
         topic_keys: Asset key of a topic by its name, where it is not the one that
             `build_cdc_definitions` gives it.
         sensor_interval_seconds: Between two ticks of the health sensor.
-        sensors_running: Whether the sensor is on from the start.
+        sensors_running: Whether sensor and schedule are on from the start.
+        reconcile_cron: When row counts are compared, empty for never.
 
     Raises:
         ConfigurationError: They do not make a stream.
@@ -176,6 +189,7 @@ def build_topic_definitions(  # noqa: PLR0913 - the one front door, every settin
         topic_keys=topic_keys or {},
         sensor_interval_seconds=sensor_interval_seconds,
         sensors_running=sensors_running,
+        reconcile_cron=reconcile_cron,
     )
 
 
@@ -186,6 +200,7 @@ def topic_definitions_of(
     topic_keys: Mapping[str, dg.AssetKey],
     sensor_interval_seconds: int = 30,
     sensors_running: bool = False,
+    reconcile_cron: str = "0 * * * *",
 ) -> dg.Definitions:
     """Return the definitions of a stream that is wired already; tests bring fakes.
 
@@ -194,7 +209,8 @@ def topic_definitions_of(
         target_name: First part of the keys of results and topics.
         topic_keys: Asset key of a topic by its name, where it is another one.
         sensor_interval_seconds: Between two ticks of the health sensor.
-        sensors_running: Whether the sensor is on from the start.
+        sensors_running: Whether sensor and schedule are on from the start.
+        reconcile_cron: When row counts are compared, empty for never.
 
     Raises:
         ConfigurationError: They do not make a stream.
@@ -215,24 +231,54 @@ def topic_definitions_of(
         tags={STREAM_TAG: stream.name},
     )
     results = [
-        dg.AssetSpec(
-            _key(target_name, target.namespace, query.target_name),
-            deps=[deployed.key],
-            description=f"{spec.target_label(query.target_name)}, filled by a query over topics.",
-            group_name=stream.name,
-            kinds={target.kind},
-            tags={STREAM_TAG: stream.name},
-            metadata={"cdc/query": dg.MetadataValue.md(f"```sql\n{query.sql}\n```")},
+        TargetAsset(
+            query.target_name,
+            dg.AssetSpec(
+                _key(target_name, target.namespace, query.target_name),
+                deps=[deployed.key],
+                description=f"{spec.target_label(query.target_name)}, filled by a query over "
+                "topics.",
+                group_name=stream.name,
+                kinds={target.kind},
+                tags={STREAM_TAG: stream.name},
+                metadata={"cdc/query": dg.MetadataValue.md(f"```sql\n{query.sql}\n```")},
+            ),
+            None,
         )
         for query in stream.queries
     ]
+    counts = count_checks(f"row_counts_{stream.name}", results, key, _counts)
     return dg.Definitions(
-        assets=[*results, _deployment(deployed, key)],
-        asset_checks=[_health_check(deployed.key, key)],
+        assets=[*(result.spec for result in results), _deployment(deployed, key)],
+        asset_checks=[counts, _health_check(deployed.key, key)],
         sensors=[_sensor(deployed.key, stream.name, key, sensor_interval_seconds,
                          running=sensors_running)],
+        schedules=check_schedule(
+            [counts],
+            f"reconcile_{stream.name}",
+            f"Compares the row counts of stream {stream.name!r} with its topics.",
+            ("reconcile_cron", reconcile_cron),
+            running=sensors_running,
+            tags={"cdc/reconcile": stream.name},
+        ),
         resources={key: wiring},
     )  # fmt: skip
+
+
+def _counts(
+    context: dg.AssetCheckExecutionContext, wiring: TopicWiring, wanted: Sequence[TargetAsset]
+) -> Iterator[dg.AssetCheckResult]:
+    rt = wiring.connect()
+    rows = rt.ledger.incarnations(rt.name)
+    for target in wanted:
+        table = wiring.topics.counted_by(target.name)
+        if table is None:
+            text = f"{TRANSFORMED} a query fills {target.name}, and rows_of names no topic for it"
+            yield unproved(target, text)
+        elif not rows:
+            yield unproved(target, "not deployed: materialize the stream")
+        else:
+            yield judged(context, target, reconcile_result(rt, rows[-1], target.name, table), {})
 
 
 def _key(*parts: str) -> dg.AssetKey:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cdc_assets.errors import ConfigurationError
 
 # What a query may bring where the target cannot say its columns.
-_FLINK_TYPE = re.compile(
+FLINK_TYPE = (
     r"(?:STRING|BOOLEAN|TINYINT|SMALLINT|INT|BIGINT|FLOAT|DOUBLE|DATE|BYTES"
     r"|DECIMAL ?\( ?[0-9]{1,2} ?, ?[0-9]{1,2} ?\)|TIMESTAMP(?:_LTZ)? ?\( ?[0-9] ?\))"
 )
@@ -21,7 +21,7 @@ def is_flink_type(text: str) -> bool:
         >>> is_flink_type("DECIMAL(10, 2)"), is_flink_type("STRING) WITH (")
         (True, False)
     """
-    return bool(_FLINK_TYPE.fullmatch(text))
+    return bool(re.fullmatch(FLINK_TYPE, text))
 
 
 @dataclass(frozen=True)

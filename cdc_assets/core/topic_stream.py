@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import TableShape
 from cdc_assets.core.queries import QuerySpec, is_flink_type
@@ -12,6 +13,8 @@ from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError
+
+_WHOLE = re.compile(r"(?:TINYINT|SMALLINT|INT|BIGINT|DECIMAL ?\( ?[0-9]{1,2} ?, ?0 ?\))")
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,15 @@ class TopicTable:
         """Return the columns outside the key."""
         return tuple(name for name, _ in self.columns if name not in self.key)
 
+    @property
+    def is_bounded(self) -> bool:
+        """Return whether JSON and every target order the key alike: whole numbers only.
+
+        Texts have the order of a collation, and JSON writes moments as texts.
+        """
+        kinds = dict(self.columns)
+        return all(_WHOLE.fullmatch(kinds[name]) for name in self.key)
+
 
 @dataclass(frozen=True)
 class TopicStreamSpec:
@@ -66,6 +78,9 @@ class TopicStreamSpec:
         value_prefix: Before the names of the other columns in queries.
         parallelism: Of the Flink job.
         checkpoint_interval_seconds: Flink's checkpoint interval.
+        rows_of: The table, by target table, that a result has one row for each row of, under
+            that row's key with its columns in the same order. Nothing else says so: it is what
+            makes the row count of a result comparable.
 
     Example:
         >>> user = TopicTable("user", "db.user", (("id", "BIGINT"), ("name", "STRING")), ("id",))
@@ -81,9 +96,11 @@ class TopicStreamSpec:
     value_prefix: str = "value_"
     parallelism: int = 1
     checkpoint_interval_seconds: float = 3.0
+    rows_of: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one job."""
+        self._refuse_rows_of_nothing()
         if not self.queries:
             raise ConfigurationError("name at least one query", field=f"{self.name}.queries")
         for table in self.tables:
@@ -93,6 +110,30 @@ class TopicStreamSpec:
                     "the prefixes give two columns one name", field=f"{self.name}.{table.name}"
                 )
         self.as_stream("mysql", "")
+
+    def _refuse_rows_of_nothing(self) -> None:
+        results = [query.target_name for query in self.queries]
+        tables = [table.name for table in self.tables]
+        for result, table in self.rows_of.items():
+            if result not in results:
+                raise ConfigurationError(
+                    "no query fills it",
+                    field=f"{self.name}.rows_of",
+                    value=result,
+                    hint=f"Name one of {', '.join(results)}",
+                )
+            if table not in tables:
+                raise ConfigurationError(
+                    "not among the tables",
+                    field=f"{self.name}.rows_of.{result}",
+                    value=table,
+                    hint=f"Name one of {', '.join(tables)}",
+                )
+
+    def counted_by(self, target_name: str) -> TopicTable | None:
+        """Return the table that a result has one row for each row of, None where none is named."""
+        wanted = self.rows_of.get(target_name)
+        return next((table for table in self.tables if table.name == wanted), None)
 
     def renamed(self, table: TopicTable) -> tuple[tuple[str, str], ...]:
         """Return each column's name in queries and in the records."""

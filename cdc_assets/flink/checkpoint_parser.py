@@ -124,7 +124,7 @@ def parse_files(files: StateFiles, *, reads_binlog: bool = True) -> ParsedCheckp
     sources = tuple(
         _source(files, operator)
         for operator in metadata.operators
-        if reads_binlog and any(_reader_state(subtask.managed) for subtask in operator.subtasks)
+        if reads_binlog and any(reader_state(subtask.managed) for subtask in operator.subtasks)
     )
     operators = tuple(
         OperatorSummary(one.operator_id, one.name, one.uid, one.parallelism, one.max_parallelism)
@@ -141,7 +141,7 @@ def parse_files(files: StateFiles, *, reads_binlog: bool = True) -> ParsedCheckp
     return ParsedCheckpoint(files, metadata, sources, state)
 
 
-def _reader_state(handle: OperatorStateHandle | None) -> NamedState | None:
+def reader_state(handle: OperatorStateHandle | None) -> NamedState | None:
     """Return the reader's state; a source is found by this name, its operator id varies."""
     states = () if handle is None else handle.states
     return next((state for state in states if state.name == READER_STATE), None)
@@ -150,7 +150,7 @@ def _reader_state(handle: OperatorStateHandle | None) -> NamedState | None:
 def _source(files: StateFiles, operator: OperatorState) -> ParsedSource:
     readers: list[ParsedReader] = []
     for subtask in operator.subtasks:
-        state = _reader_state(subtask.managed)
+        state = reader_state(subtask.managed)
         if subtask.managed is None or subtask.managed.stream is None or state is None:
             continue
         what = f"source {operator.operator_id} subtask {subtask.index}"

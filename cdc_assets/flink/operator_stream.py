@@ -18,26 +18,63 @@ _ELEMENT_HEADER = 8  # split version, split length
 
 
 @dataclass(frozen=True)
-class Element:
-    """One split in the stream.
+class Frame:
+    """Where one split lies in the stream, of whatever source.
 
     Args:
-        split: What it says.
+        version: Of the split's form.
         length_at: The position of the element's length.
         split_length_at: The position of the split's own length.
         start: The position of the split's first byte.
         end: The position after it.
     """
 
-    split: ParsedSplit
+    version: int
     length_at: int
     split_length_at: int
     start: int
     end: int
 
 
+@dataclass(frozen=True)
+class Element(Frame):
+    """One split of Flink CDC's source.
+
+    Args:
+        split: What it says.
+    """
+
+    split: ParsedSplit
+
+
 def read_elements(data: bytes, state: NamedState, *, path: str) -> tuple[Element, ...]:
-    """Read the splits of a reader.
+    """Read the splits of a reader of Flink CDC's source.
+
+    Args:
+        data: The operator-state stream.
+        state: Where in it the elements begin.
+        path: What the stream is, for the error text.
+
+    Raises:
+        CheckpointUnreadable: The stream is compressed, or not understood.
+    """
+    return tuple(
+        Element(
+            frame.version,
+            frame.length_at,
+            frame.split_length_at,
+            frame.start,
+            frame.end,
+            read_split(
+                ByteReader(data, path=path, start=frame.start, end=frame.end), frame.version
+            ),
+        )
+        for frame in read_frames(data, state, path=path)
+    )
+
+
+def read_frames(data: bytes, state: NamedState, *, path: str) -> tuple[Frame, ...]:
+    """Find the splits of a reader of any source.
 
     Args:
         data: The operator-state stream.
@@ -60,10 +97,10 @@ def read_elements(data: bytes, state: NamedState, *, path: str) -> tuple[Element
         message = f"element at position {bounds[0]} lies in the header"
         raise reader.fail(message, at=4)
     limits = dict(pairwise(bounds))
-    return tuple(_element(data, offset, limits[offset], path) for offset in state.offsets)
+    return tuple(_frame(data, offset, limits[offset], path) for offset in state.offsets)
 
 
-def _element(data: bytes, offset: int, limit: int, path: str) -> Element:
+def _frame(data: bytes, offset: int, limit: int, path: str) -> Frame:
     if not offset < limit <= len(data):
         message = f"element at position {offset} lies outside the {len(data)} bytes of the state"
         raise ByteReader(data, path=path).fail(message, at=0)
@@ -75,5 +112,4 @@ def _element(data: bytes, offset: int, limit: int, path: str) -> Element:
     if length != end - start + _ELEMENT_HEADER:
         message = f"element of length {length} holds a split of length {end - start}"
         raise reader.fail(message, at=offset)
-    split = read_split(ByteReader(data, path=path, start=start, end=end), version)
-    return Element(split, offset, split_length_at, start, end)
+    return Frame(version, offset, split_length_at, start, end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from cdc_assets.core.bounds import is_bounded
 from cdc_assets.core.position import Coordinates, reached
@@ -12,21 +13,75 @@ from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.errors import CdcError, SavepointFailed
 from cdc_assets.operations.paused import paused_tables
 from cdc_assets.operations.positions import positions_of
-from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, Key, ReconciliationRow, StateView, Verdict
+from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.ports import (
+    Clock,
+    IncarnationRow,
+    Key,
+    ReconciliationRow,
+    StateView,
+    StreamEngine,
+    Verdict,
+)
 
 # How the reason begins where rows are changed on their way so that no count can be compared.
 TRANSFORMED = "transformed:"
 
 
+End = TypeVar("End")
+Place = TypeVar("Place", contravariant=True)
+
+
 @dataclass(frozen=True)
 class Counted:
-    """The verdict on one table before it is recorded."""
+    """The verdict on one table before it is recorded.
+
+    Attributes:
+        rest: What must not have changed before a difference is believed, beside the counts.
+    """
 
     verdict: Verdict
     source: int | None
     target: int | None
     reason: str
+    rest: object = None
+
+
+class Follower(Protocol[Place]):
+    """What follows a source; each method looks at the moment of its call."""
+
+    def passed(self, end: Place) -> bool:
+        """Say whether the target holds everything up to a place, by a completed checkpoint."""
+        ...
+
+    def reads(self) -> bool:
+        """Say whether the stream can still catch up."""
+        ...
+
+
+class Sides(Follower[End], Protocol[End]):
+    """What is compared, whatever the source is."""
+
+    @property
+    def shown(self) -> str:
+        """Return in words which rows are counted."""
+        ...
+
+    def rest(self) -> object:
+        """Return what else moves the target's count: drift is only said while it stands still."""
+        ...
+
+    def source(self) -> int:
+        """Count at the source."""
+        ...
+
+    def end(self) -> End:
+        """Return a place of the source that lies behind everything that `source` has counted."""
+        ...
+
+    def target(self) -> int:
+        """Count at the target."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -115,82 +170,134 @@ def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
     is_same_order = rt.spec.target_kind == "mysql" or is_bounded(shape)
     has_order = is_same_order and not isinstance(table, ShardedTable)
     bound = rt.source.max_key(server, table, key) if has_order else None
-    rows = Rows(table, key, bound, where)
-    deadline = rt.clock.monotonic() + rt.budgets.reconcile_seconds
+    return settle(_Tables(rt, row, Rows(table, key, bound, where)), rt.clock, rt.budgets)
+
+
+def settle(sides: Sides[End], clock: Clock, budgets: Budgets) -> Counted:
+    """Compare until the verdict is clear, the stream reads no more, or the time is used up.
+
+    Args:
+        sides: What is compared.
+        clock: Time.
+        budgets: How long each wait may last.
+    """
+    deadline = clock.monotonic() + budgets.reconcile_seconds
     counted = Counted("Inconclusive", None, None, "not compared")
     while True:
-        counted = _compare(rt, row, rows, counted)
-        if counted.verdict != "Inconclusive" or rt.clock.monotonic() > deadline:
+        counted = _compare(sides, counted, clock, budgets)
+        if counted.verdict != "Inconclusive" or clock.monotonic() > deadline:
             return counted
-        if not _reads(rt, row):
+        if not sides.reads():
             # It broke again: the next recovery reconciles, and should not wait for this one.
             return replace(counted, reason=f"{counted.reason}; the stream reads no more")
-        rt.clock.sleep(rt.budgets.poll_seconds)
+        clock.sleep(budgets.poll_seconds)
 
 
-def _compare(rt: StreamRuntime, row: IncarnationRow, rows: Rows, before: Counted) -> Counted:
-    source = _at_source(rt, row, rows)
-    end = rt.source.end(row.server)
-    target = _at_target(rt, rows)
-    shown = rows.shown
-    if source == target and passed(rt, row, end, wait=False):
+def _compare(sides: Sides[End], before: Counted, clock: Clock, budgets: Budgets) -> Counted:
+    rest, source = sides.rest(), sides.source()
+    end = sides.end()
+    target = sides.target()
+    shown = sides.shown
+    if source == target and sides.passed(end):
         return Counted("InSync", source, target, f"{source} rows {shown}, position passed {end}")
-    if not passed(rt, row, end, wait=True):
+    if not _passes(sides, end, clock, budgets):
         return Counted("Inconclusive", source, target, f"the stream did not pass {end} in time")
-    target = _at_target(rt, rows)
-    again = _at_source(rt, row, rows)
+    target = sides.target()
+    again = sides.source()
     if again == target:
         return Counted("InSync", again, target, f"{again} rows {shown}, position passed {end}")
-    if again != source or before.source != source or before.target != target:
+    moved = again != source or before.source != source or before.target != target
+    if moved or before.rest != sides.rest():
         # Moving, or seen once only: rows can still be in the writer's buffer.
-        return Counted("Inconclusive", again, target, f"{again} and {target} rows {shown}, moving")
+        return Counted(
+            "Inconclusive", again, target, f"{again} and {target} rows {shown}, moving", rest
+        )
     return Counted("Drifted", again, target, f"{again} rows at the source, {target} at the target, "
                                              f"{shown}, position passed {end}")  # fmt: skip
 
 
-def _at_source(rt: StreamRuntime, row: IncarnationRow, rows: Rows) -> int:
-    return rt.source.count(
-        row.server,
-        rows.table,
-        timeout_seconds=rt.budgets.reconcile_seconds,
-        key=rows.key,
-        bound=rows.bound,
-        where=rows.where,
-    )
-
-
-def _at_target(rt: StreamRuntime, rows: Rows) -> int:
-    return rt.target.count(
-        rows.table.target_name,
-        timeout_seconds=rt.budgets.reconcile_seconds,
-        key=rows.key,
-        bound=rows.bound,
-    )
-
-
-def passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates, *, wait: bool) -> bool:
-    """Say whether a completed checkpoint stands at or after the source's end of that time."""
-    deadline = rt.clock.monotonic() + (rt.budgets.checkpoint_seconds if wait else 0.0)
-    while True:
-        state = _checkpoint(rt, row)
-        found = positions_of(state, row.identity, None) if state else ()
-        if found and all(reached(position, end) for position in found):
-            return True
-        if rt.clock.monotonic() >= deadline or not _reads(rt, row):
+def _passes(sides: Follower[End], end: End, clock: Clock, budgets: Budgets) -> bool:
+    """Wait for a completed checkpoint at or after a place."""
+    deadline = clock.monotonic() + budgets.checkpoint_seconds
+    while not sides.passed(end):
+        if clock.monotonic() >= deadline or not sides.reads():
             return False
-        rt.clock.sleep(rt.budgets.poll_seconds)
+        clock.sleep(budgets.poll_seconds)
+    return True
 
 
-def _reads(rt: StreamRuntime, row: IncarnationRow) -> bool:
-    """Say whether the stream can still catch up: its job runs, and a reader is connected."""
-    if rt.engine.job(row.job_id).state != "RUNNING":
-        return False
-    seen = rt.source.view(row.server, readers=rt.spec.server_ids)
-    return seen.identity is None or seen.readers is None or seen.readers > 0
+def passed(rt: StreamRuntime, row: IncarnationRow, end: Coordinates) -> bool:
+    """Wait until a completed checkpoint stands at or after a place of the source.
+
+    Args:
+        rt: The stream.
+        row: The incarnation that reads.
+        end: The place.
+
+    Returns:
+        Whether it came within the time of a checkpoint, while the stream could catch up.
+    """
+    return _passes(_Stream(rt, row), end, rt.clock, rt.budgets)
 
 
-def _checkpoint(rt: StreamRuntime, row: IncarnationRow) -> StateView | None:
+@dataclass(frozen=True)
+class _Stream:
+    """An incarnation that reads."""
+
+    rt: StreamRuntime
+    row: IncarnationRow
+
+    def passed(self, end: Coordinates) -> bool:
+        state = checkpoint_of(self.rt.engine, self.row.job_id, self.rt.budgets)
+        found = positions_of(state, self.row.identity, None) if state else ()
+        return bool(found) and all(reached(position, end) for position in found)
+
+    def reads(self) -> bool:
+        """Say whether the job runs and a reader is connected."""
+        if self.rt.engine.job(self.row.job_id).state != "RUNNING":
+            return False
+        seen = self.rt.source.view(self.row.server, readers=self.rt.spec.server_ids)
+        return seen.identity is None or seen.readers is None or seen.readers > 0
+
+
+@dataclass(frozen=True)
+class _Tables(_Stream):
+    """A table and its copy."""
+
+    rows: Rows
+
+    @property
+    def shown(self) -> str:
+        return self.rows.shown
+
+    def rest(self) -> object:
+        return None
+
+    def source(self) -> int:
+        return self.rt.source.count(
+            self.row.server,
+            self.rows.table,
+            timeout_seconds=self.rt.budgets.reconcile_seconds,
+            key=self.rows.key,
+            bound=self.rows.bound,
+            where=self.rows.where,
+        )
+
+    def end(self) -> Coordinates:
+        return self.rt.source.end(self.row.server)
+
+    def target(self) -> int:
+        return self.rt.target.count(
+            self.rows.table.target_name,
+            timeout_seconds=self.rt.budgets.reconcile_seconds,
+            key=self.rows.key,
+            bound=self.rows.bound,
+        )
+
+
+def checkpoint_of(engine: StreamEngine, job_id: str, budgets: Budgets) -> StateView | None:
+    """Take a checkpoint, None where it fails: another one may not."""
     try:
-        return rt.engine.checkpoint(row.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
+        return engine.checkpoint(job_id, budget_seconds=budgets.checkpoint_seconds)
     except SavepointFailed:
         return None

@@ -227,7 +227,7 @@ def _carry_out(rt: StreamRuntime, plan: Resumption, journal: Journal) -> Incarna
         hint="Try again when it has caught up",
     )
     is_running = rt.engine.job(row.job_id).state == "RUNNING"
-    if end is None or (is_running and not passed(rt, row, end, wait=True)):
+    if end is None or (is_running and not passed(rt, row, end)):
         raise behind
     state = rt.engine.read_state(str(stop_broken(rt, journal, row)["path"]))
     if not all_reached(row, state, end):

@@ -190,7 +190,7 @@ def watch_schema(rt: StreamRuntime) -> Watched:
     end = launch_end(rt, row.number) if rt.policy.on_other_change == "pause_table" else None
     if end is not None:
         # Before that place nobody can say what columns the other tables had (`deploy.place_of`).
-        passed(rt, row, end, wait=True)
+        passed(rt, row, end)
     return Watched(look, "paused", _pause(rt, row, look.harmful))
 
 

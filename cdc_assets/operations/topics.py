@@ -6,7 +6,7 @@ the database behind them, and hold every key, so a job without state can always 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,7 +20,16 @@ from cdc_assets.errors import (
     RecoveryBlocked,
 )
 from cdc_assets.operations.runtime import Budgets
-from cdc_assets.ports import Clock, IncarnationRow, Launch, Ledger, Server, StreamEngine, Target
+from cdc_assets.ports import (
+    Clock,
+    IncarnationRow,
+    Launch,
+    Ledger,
+    Server,
+    StreamEngine,
+    Target,
+    Topics,
+)
 
 Condition = Literal["running", "late", "ended", "stopped", "unknown", "moving", "never"]
 
@@ -38,23 +47,29 @@ class TopicRuntime:
     Attributes:
         spec: The stream, as sinks and engine know it.
         engine: Flink.
+        topics: The brokers that hold what it reads.
         target: Where rows land.
         ledger: Remembers incarnations.
         clock: Time.
         brokers: First of the brokers, for the ledger.
         cluster_id: Asks which cluster answers.
         prepare: Looks that topics and target tables are there, and makes what it may.
+        topic_names: What it reads.
+        offsets: Says by a checkpoint's path and a topic how far each partition was read.
         budgets: How long each wait may last.
     """
 
     spec: StreamSpec
     engine: StreamEngine
+    topics: Topics
     target: Target
     ledger: Ledger
     clock: Clock
     brokers: Server
     cluster_id: Callable[[], str]
     prepare: Callable[[], None]
+    topic_names: tuple[str, ...]
+    offsets: Callable[[str, str], Mapping[int, int]]
     budgets: Budgets = field(default_factory=Budgets)
 
     @property

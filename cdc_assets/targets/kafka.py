@@ -18,9 +18,9 @@ from cdc_assets.core.kafka import (
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import CdcError, ConfigurationError, TargetUnreachable
-from cdc_assets.ports import Key
-from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Record
-from cdc_assets.targets.kafka_keys import KeyBound, LiveKeys
+from cdc_assets.ports import Key, TopicCount
+from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Placed, Record
+from cdc_assets.targets.kafka_keys import KeyBound, LiveKeys, values_of
 from cdc_assets.targets.kafka_topics import (
     TopicFacts,
     TopicRules,
@@ -144,12 +144,50 @@ class KafkaTarget:
             TargetUnreachable: Not read to the end in time.
             TargetError: The brokers refuse it, or a bound cannot be compared.
         """
+        return self.live(name, timeout_seconds=timeout_seconds, key=key, bound=bound).count
+
+    def live(
+        self,
+        name: str,
+        *,
+        timeout_seconds: float,
+        key: Sequence[str] = (),
+        bound: Key | None = None,
+    ) -> TopicCount:
+        """Count as `count` does, and say how far each partition was read.
+
+        Raises:
+            TargetUnreachable: Not read to the end in time.
+            TargetError: The brokers refuse it, or a bound cannot be compared.
+        """
         upto = KeyBound(key, bound) if bound is not None and key else None
+        ends: dict[int, int] = {}
         with closing(LiveKeys()) as live:
-            for raw, value in self.records(name, timeout_seconds=timeout_seconds):
+            for number, offset, raw, value in self._placed(name, timeout_seconds):
+                ends[number] = offset + 1
                 if upto is None or upto.holds(raw):
                     live.see(raw, alive=value is not None)
-            return live.count()
+            return TopicCount(live.count(), ends)
+
+    def max_key(self, name: str, key: Sequence[str], *, timeout_seconds: float) -> Key | None:
+        """Return the largest key of all records, also of deleted ones: it only has to stay.
+
+        Raises:
+            TargetUnreachable: Not read to the end in time.
+            TargetError: The brokers refuse it, or a key is not of whole numbers.
+        """
+        whole = (0,) * len(key)
+        placed = self._placed(name, timeout_seconds)
+        return max((values_of(raw, key, whole) for _, _, raw, _ in placed), default=None)
+
+    def high_watermarks(self, names: Sequence[str]) -> Mapping[str, Mapping[int, int]]:
+        """Return the high watermarks of topics, by the names without the prefix.
+
+        Raises:
+            TargetUnreachable: No answer in time.
+            TargetError: The brokers refuse it.
+        """
+        return {name: self._client.ends(topic_of(self._prefix, name)) for name in names}
 
     def records(self, name: str, *, timeout_seconds: float) -> Generator[Record]:
         """Yield key and value of every committed record that is in a topic at the call.
@@ -160,6 +198,10 @@ class KafkaTarget:
         """
         topic = topic_of(self._prefix, name)
         return self._client.records(topic, time.monotonic() + timeout_seconds)
+
+    def _placed(self, name: str, timeout_seconds: float) -> Generator[Placed]:
+        topic = topic_of(self._prefix, name)
+        return self._client.placed(topic, time.monotonic() + timeout_seconds)
 
     def faults(self, spec: StreamSpec, shapes: Mapping[str, TableShape]) -> Sequence[Fault]:
         """Return everything that keeps the stream from landing in its topics.

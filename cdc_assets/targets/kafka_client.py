@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 # Key and value; None is a tombstone.
 Record = tuple[bytes, "bytes | None"]
+# Partition and offset, then the record.
+Placed = tuple[int, int, bytes, "bytes | None"]
 _BATCH_RECORDS = 2000
 _POLL_SECONDS = 0.5
 _CREATED_SECONDS = 30.0
@@ -199,6 +201,19 @@ class KafkaClient:
     def records(self, topic: str, deadline: float) -> Generator[Record]:
         """Yield every committed record that is in a topic now, in order for each key.
 
+        See `placed`.
+        """
+        with closing(self.placed(topic, deadline)) as found:
+            for _, _, key, value in found:
+                yield key, value
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the high watermark of each partition that holds something."""
+        return {number: end for number, (_, end) in self._spans(topic).items()}
+
+    def placed(self, topic: str, deadline: float) -> Generator[Placed]:
+        """Yield every committed record that is in a topic now with its place.
+
         Records of a transaction that is still open are waited for, until it ends.
 
         Args:
@@ -251,7 +266,7 @@ class KafkaClient:
         topic: str,
         spans: Mapping[int, tuple[int, int]],
         deadline: float,
-    ) -> Generator[Record]:
+    ) -> Generator[Placed]:
         place, end_of_partition = _driver().TopicPartition, _driver().KafkaError._PARTITION_EOF  # noqa: SLF001 - the driver's name
         consumer.assign([place(topic, number, first) for number, (first, _) in spans.items()])
         at = {number: first for number, (first, _) in spans.items()}
@@ -270,7 +285,7 @@ class KafkaClient:
                         del at[number]
                         consumer.pause([place(topic, number)])
                     elif not is_end:
-                        yield _pair(topic, record.key(), record.value())
+                        yield number, offset, *_pair(topic, record.key(), record.value())
 
     def _judge(self, error: Any) -> None:  # noqa: ANN401 - the driver's
         """Raise an error that waiting does not mend."""

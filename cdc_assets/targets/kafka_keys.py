@@ -125,18 +125,32 @@ class KeyBound:
         Raises:
             TargetError: The key is not JSON with the key's columns.
         """
-        try:
-            found = cast("dict[str, object]", json.loads(key, parse_float=Decimal))
-            values = tuple(
-                _like(found[name], known)
-                for name, known in zip(self._key, self._bound, strict=True)
-            )
-        except (ValueError, KeyError, TypeError, ArithmeticError):
-            raise TargetError(
-                f"a record's key is not JSON with {', '.join(self._key)}",
-                hint="Another writer shares the topic, or its records are from another stream",
-            ) from None
-        return values <= self._bound
+        return values_of(key, self._key, self._bound) <= self._bound
+
+
+def values_of(key: bytes, names: Sequence[str], like: Key) -> Key:
+    """Return the values of a record's key, as the types of another key.
+
+    Args:
+        key: Of the record.
+        names: Of the key's columns.
+        like: A key of the types that are wanted.
+
+    Raises:
+        TargetError: The key is not JSON with these columns.
+
+    Example:
+        >>> values_of(b'{"id": 7, "db": 1}', ("db", "id"), (0, 0))
+        (1, 7)
+    """
+    try:
+        found = cast("dict[str, object]", json.loads(key, parse_float=Decimal))
+        return tuple(_like(found[name], known) for name, known in zip(names, like, strict=True))
+    except (ValueError, KeyError, TypeError, ArithmeticError):
+        raise TargetError(
+            f"a record's key is not JSON with {', '.join(names)}",
+            hint="Another writer shares the topic, or its records are from another stream",
+        ) from None
 
 
 def _like(value: object, known: object) -> object:

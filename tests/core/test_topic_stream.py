@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
@@ -90,6 +92,26 @@ def test_what_cannot_be_a_stream_of_topics_is_refused(table: object, what: str) 
     assert callable(table)
     with pytest.raises(ConfigurationError, match=what):
         table()
+
+
+def test_a_result_names_the_topic_that_it_has_the_rows_of() -> None:
+    spec = TopicStreamSpec("x", (USER, ORDER), (QUERY,), rows_of={"bought": "order"})
+    assert spec.counted_by("bought") == ORDER
+    assert TopicStreamSpec("x", (USER, ORDER), (QUERY,)).counted_by("bought") is None
+    with pytest.raises(ConfigurationError, match=r"x\.rows_of: no query fills it.*sold"):
+        replace(spec, rows_of={"sold": "order"})
+    with pytest.raises(ConfigurationError, match=r"x\.rows_of\.bought: not among the tables.*dw"):
+        replace(spec, rows_of={"bought": "dw.order"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_bounded"),
+    [("BIGINT", True), ("DECIMAL(20, 0)", True), ("DECIMAL(10, 2)", False), ("STRING", False),
+     ("TIMESTAMP(3)", False), ("DATE", False)],
+)  # fmt: skip
+def test_only_keys_of_whole_numbers_bound_a_count(kind: str, *, is_bounded: bool) -> None:
+    table = TopicTable("t", "t", (("a", "INT"), ("b", kind), ("c", "STRING")), ("a", "b"))
+    assert table.is_bounded is is_bounded
 
 
 def test_hostile_names_are_quoted() -> None:

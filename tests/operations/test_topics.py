@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -21,7 +22,7 @@ from cdc_assets.operations.topics import (
     deploy_topics,
     look_at_topics,
 )
-from cdc_assets.ports import Launch
+from cdc_assets.ports import Key, Launch, TopicCount
 from cdc_assets.testing import BlueGreen
 from cdc_assets.testing.engine import FakeEngine
 
@@ -37,6 +38,51 @@ class Engine(FakeEngine):
 
 
 @dataclass
+class Broker:
+    """Topics of one partition: keys in order, each with whether its record is no tombstone.
+
+    Attributes:
+        topics: The records.
+        behind: Records at the end of each topic that the job has not read.
+        marks: Ends of transactions, which take an offset and are no records.
+    """
+
+    topics: dict[str, list[tuple[Key, bool]]] = field(default_factory=dict)
+    behind: int = 0
+    marks: int = 1
+
+    def put(self, name: str, *keys: int, alive: bool = True) -> None:
+        self.topics.setdefault(name, []).extend(((key,), alive) for key in keys)
+
+    def live(
+        self,
+        name: str,
+        *,
+        timeout_seconds: float,
+        key: Sequence[str] = (),
+        bound: Key | None = None,
+    ) -> TopicCount:
+        assert timeout_seconds > 0
+        assert key
+        found = self.topics.get(name, [])
+        latest = dict(found)
+        counted = [k for k, alive in latest.items() if alive and (bound is None or k <= bound)]
+        return TopicCount(len(counted), {0: len(found)} if found else {})
+
+    def max_key(self, name: str, key: Sequence[str], *, timeout_seconds: float) -> Key | None:
+        assert timeout_seconds > 0
+        assert key
+        return max((k for k, _ in self.topics.get(name, [])), default=None)
+
+    def high_watermarks(self, names: Sequence[str]) -> Mapping[str, Mapping[int, int]]:
+        return {name: {0: len(self.topics.get(name, [])) + self.marks} for name in names}
+
+    def offsets(self, path: str, name: str) -> Mapping[int, int]:
+        assert "/chk-" in path
+        return {0: len(self.topics.get(name, [])) - self.behind}
+
+
+@dataclass
 class World:
     """A stream of topics on fakes."""
 
@@ -44,6 +90,7 @@ class World:
     prepared: int = 0
     spec: TopicStreamSpec = SPEC
     lab: BlueGreen = field(default_factory=BlueGreen)
+    broker: Broker = field(default_factory=Broker)
 
     def __post_init__(self) -> None:
         self.engine = Engine(self.lab.source, self.lab.target, clock=self.lab.clock)
@@ -56,12 +103,15 @@ class World:
         return TopicRuntime(
             spec=self.spec.as_stream("mysql", "dw"),
             engine=self.engine,
+            topics=self.broker,
             target=self.lab.target,
             ledger=self.lab.ledger,
             clock=self.lab.clock,
             brokers=self.lab.source.endpoint,
             cluster_id=lambda: self.cluster,
             prepare=prepare,
+            topic_names=tuple(table.topic for table in self.spec.tables),
+            offsets=self.broker.offsets,
         )
 
 

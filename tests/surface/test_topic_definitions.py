@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import dagster as dg
 import pytest
@@ -14,6 +14,7 @@ from cdc_assets import (
     MySqlTargetResource,
     build_topic_definitions,
 )
+from cdc_assets.core.columns import TableShape
 from cdc_assets.errors import CdcError, TargetUnreachable
 from cdc_assets.operations.runtime import Budgets
 from cdc_assets.operations.topics import TopicRuntime
@@ -81,12 +82,19 @@ def test_results_depend_on_the_job_and_the_job_on_its_topics() -> None:
     graph = defs.resolve_asset_graph()
     assert graph.get(KEY).parent_keys == {dg.AssetKey(["target", "lab.", "dw.user"])}
     assert graph.get(dg.AssetKey(["target", "dw", "n"])).parent_keys == {KEY}
-    assert {key.name for key in graph.asset_check_keys} == {"health"}
+    assert {key.name for key in graph.asset_check_keys} == {"health", "row_count"}
+    assert [each.cron_schedule for each in defs.schedules or ()] == ["0 * * * *"]
     dg.Definitions.validate_loadable(defs)
     named = build_topic_definitions(
         stream=SPEC, source=SOURCE, target=TARGET, flink=FLINK, ledger=LEDGER,
         topic_keys={"dw.user": dg.AssetKey("users")},
     )  # fmt: skip
+    assert (
+        build_topic_definitions(
+            stream=SPEC, source=SOURCE, target=TARGET, flink=FLINK, ledger=LEDGER, reconcile_cron=""
+        ).schedules
+        == []
+    )
     assert named.resolve_asset_graph().get(KEY).parent_keys == {dg.AssetKey("users")}
 
 
@@ -151,3 +159,39 @@ def test_the_health_check_says_what_the_sensor_says(
     row = wiring.world.rt.ledger.incarnations("joins")[0]
     wiring.world.engine.fail(row.job_id, "task manager lost")
     assert not passed()
+
+
+def counts(wiring: FakeWiring, instance: dg.DagsterInstance) -> list[tuple[bool, str]]:
+    """Run the job of the schedule."""
+    job = definitions(wiring).resolve_job_def("reconcile_joins")
+    result = job.execute_in_process(instance=instance)
+    return [
+        (found.passed, str(found.description)) for found in result.get_asset_check_evaluations()
+    ]
+
+
+def test_a_result_is_counted_by_the_topic_that_it_names_only(
+    wiring: FakeWiring, instance: dg.DagsterInstance
+) -> None:
+    assert counts(wiring, instance) == [
+        (False, "Inconclusive: transformed: a query fills n, and rows_of names no topic for it")
+    ]
+    counted = replace(wiring, topics=replace(SPEC, rows_of={"n": "user"}))
+    assert counts(counted, instance) == [
+        (False, "Inconclusive: not deployed: materialize the stream")
+    ]
+    deployed(counted, instance)
+    counted.world.broker.put("dw.user", 1, 2)
+    target = counted.world.lab.target
+    target.define(TableShape("dw", "n", (), ("id",)))
+    for key in (1, 2):
+        target.load("n", (key,), {"id": key})
+    ((passed, text),) = counts(counted, instance)
+    assert (passed, text.partition(",")[0]) == (True, "InSync: 2 rows of dw.user up to key (2")
+    event = instance.get_latest_materialization_event(dg.AssetKey(["target", "dw", "n"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["dagster/row_count"].value == 2
+    target.tables["n"].clear()
+    ((passed, text),) = counts(counted, instance)
+    assert (passed, text.partition(":")[0]) == (False, "Drifted")

@@ -24,7 +24,7 @@ from cdc_assets.engines import sink_of
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
 from cdc_assets.lab.kafka_rows import KafkaRows
 from cdc_assets.targets.kafka import KafkaTarget, TopicPolicy
-from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Record, TopicLayout
+from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Placed, Record, TopicLayout
 from cdc_assets.targets.kafka_keys import KeyBound, LiveKeys, read_moment
 from cdc_assets.targets.kafka_topics import TopicFacts, TopicRules, judge_topic
 
@@ -76,9 +76,14 @@ class FakeCluster(KafkaClient):
         assert milliseconds == 900_000
         return self.refused_transactions
 
-    def records(self, topic: str, deadline: float) -> Generator[Record]:
+    def placed(self, topic: str, deadline: float) -> Generator[Placed]:
         assert deadline > 0
-        yield from self.topics[topic]
+        # Every second offset is a mark of a transaction.
+        for number, record in enumerate(self.topics[topic]):
+            yield 0, 2 * number, *record
+
+    def ends(self, topic: str) -> dict[int, int]:
+        return {0: 2 * len(self.topics[topic])}
 
 
 def spec(*names: str) -> StreamSpec:
@@ -192,6 +197,24 @@ def test_the_latest_record_of_a_key_decides_whether_it_counts() -> None:
     assert target.count("t", timeout_seconds=1) == 2
     assert target.count("t", timeout_seconds=1, key=("id",), bound=(2,)) == 1
     assert target.count("t", timeout_seconds=1, key=("id",), bound=(0,)) == 0
+
+
+def test_a_count_says_how_far_records_were_read_and_below_the_high_watermark() -> None:
+    rows = [record(3), record(1), record(9, None)]
+    target = KafkaTarget(FakeCluster(topics={"dw.t": rows, "dw.u": []}), "dw.")
+    found = target.live("t", timeout_seconds=1, key=("id",), bound=(1,))
+    assert (found.count, found.ends) == (1, {0: 5})
+    assert target.high_watermarks(["t", "u"]) == {"t": {0: 6}, "u": {0: 0}}
+    assert target.live("u", timeout_seconds=1).ends == {}
+
+
+def test_the_largest_key_is_the_largest_of_all_records() -> None:
+    target = KafkaTarget(FakeCluster(topics={"t": [record(3), record(9, None)], "u": [],
+                                             "v": [record("a")]}))  # fmt: skip
+    assert target.max_key("t", ("id",), timeout_seconds=1) == (9,)
+    assert target.max_key("u", ("id",), timeout_seconds=1) is None
+    with pytest.raises(TargetError, match="not JSON with id"):
+        target.max_key("v", ("id",), timeout_seconds=1)
 
 
 @settings(max_examples=50)

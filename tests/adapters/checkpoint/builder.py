@@ -132,6 +132,23 @@ class Snapshot:
 
 
 @dataclass
+class KafkaSplit:
+    """A partition as Kafka's source keeps it, split version 0."""
+
+    topic: str = "lab.order"
+    partition: int = 0
+    offset: int = 0
+
+    def write(self) -> bytes:
+        out = Out()
+        out.utf(self.topic)
+        out.i32(self.partition)
+        out.i64(self.offset)
+        out.i64(-(2**63))  # never stops
+        return bytes(out.data)
+
+
+@dataclass
 class Coordinator:
     flag: int = 3
     processed: list[tuple[str, str]] = field(default_factory=list)
@@ -185,7 +202,7 @@ class Coordinator:
 class Reader:
     """The managed operator state of a source subtask; `others` are further named states."""
 
-    splits: list[Binlog | Snapshot] = field(default_factory=list)
+    splits: list[Binlog | Snapshot | KafkaSplit] = field(default_factory=list)
     storage: Storage = "inline"
     others: dict[str, list[bytes]] = field(default_factory=dict)
     compressed: bool = False
