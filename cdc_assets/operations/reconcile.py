@@ -29,7 +29,7 @@ TRANSFORMED = "transformed:"
 
 
 End = TypeVar("End")
-Place = TypeVar("Place", contravariant=True)
+Place_contra = TypeVar("Place_contra", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class Counted:
     rest: object = None
 
 
-class Follower(Protocol[Place]):
+class Follower(Protocol[Place_contra]):
     """What follows a source; each method looks at the moment of its call."""
 
-    def passed(self, end: Place) -> bool:
+    def passed(self, end: Place_contra) -> bool:
         """Say whether the target holds everything up to a place, by a completed checkpoint."""
         ...
 
