@@ -36,7 +36,7 @@ if typing.TYPE_CHECKING:
     from cdc_assets.debezium.resource import KafkaConnectResource
     from cdc_assets.definitions_builder import build_cdc_definitions
     from cdc_assets.errors import CdcError, ConfigurationError
-    from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+    from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkResource
     from cdc_assets.jobs import build_recovery_job
     from cdc_assets.ledger.resource import LedgerResource
     from cdc_assets.metadata import CdcMetadata
@@ -64,6 +64,7 @@ _HOMES = {
     "CdcStreamComponent": "component",
     "CdcTranslator": "translator",
     "ConfigurationError": "errors",
+    "FlinkCdcResource": "flink.resource",
     "FlinkResource": "flink.resource",
     "IcebergTargetResource": "targets.resource",
     "KafkaConnectResource": "debezium.resource",
@@ -121,6 +122,7 @@ __all__ = [
     "CdcStreamComponent",
     "CdcTranslator",
     "ConfigurationError",
+    "FlinkCdcResource",
     "FlinkResource",
     "IcebergTargetResource",
     "KafkaConnectResource",

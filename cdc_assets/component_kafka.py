@@ -247,12 +247,7 @@ class MySqlToKafkaComponent(KafkaTargetAttributes, CdcStreamComponent):
 
     @model_validator(mode="after")
     def _flink_or_connect_runs_it(self) -> MySqlToKafkaComponent:
-        flink = {
-            "flink_rest_url": self.flink_rest_url,
-            "flink_sql_gateway_url": self.flink_sql_gateway_url,
-            "flink_checkpoint_directory": self.flink_checkpoint_directory,
-            "flink_savepoint_directory": self.flink_savepoint_directory,
-        }
+        flink = self._flink_settings()
         worker = {
             "connect_rest_url": self.connect_rest_url,
             "connect_history_directory": self.connect_history_directory,
@@ -266,6 +261,15 @@ class MySqlToKafkaComponent(KafkaTargetAttributes, CdcStreamComponent):
             message = f"{', '.join(missing)} is needed"
             raise ValueError(message)
         return self
+
+    def _flink_settings(self) -> Mapping[str, str]:
+        """Return what Flink needs to run the stream."""
+        return {
+            "flink_rest_url": self.flink_rest_url,
+            "flink_sql_gateway_url": self.flink_sql_gateway_url,
+            "flink_checkpoint_directory": self.flink_checkpoint_directory,
+            "flink_savepoint_directory": self.flink_savepoint_directory,
+        }
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

@@ -11,10 +11,12 @@ import dagster as dg
 from pydantic import BaseModel, Field, PrivateAttr, field_validator
 
 from cdc_assets.component import StreamScaffoldParams, scaffolded
-from cdc_assets.component_base import LINK
+from cdc_assets.component_base import LINK, text_or_variable
 from cdc_assets.component_kafka import MySqlToKafkaComponent
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec
+from cdc_assets.errors import ConfigurationError
+from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.pipeline_stream import PipelineStream, stream_from_pipeline
 from cdc_assets.targets.resource import KafkaTargetResource
@@ -112,6 +114,33 @@ class MySqlDatabaseToKafkaComponent(MySqlToKafkaComponent):
         repr=False,
     )
     target_bootstrap_servers: str = Field(default="", description=f"{_EMPTY} {LINK}")
+    flink_sql_gateway_url: str = Field(
+        default="",
+        description="Address of Flink's SQL gateway, where Flink SQL writes the file's sink. "
+        f"{LINK}",
+    )
+    flink_cdc_home: str = Field(
+        default="",
+        description="Folder of an unpacked Flink CDC, which then runs files with the sink `kafka` "
+        f"itself; a relative one starts at the folder of this file. {LINK}",
+        examples=["/opt/flink-cdc-3.5.0"],
+    )
+    flink_home: str = Field(
+        default="",
+        description="Folder of an unpacked Flink, for Flink CDC's client. " + LINK,
+        examples=["/opt/flink-1.20.3"],
+    )
+    flink_java: str = Field(
+        default="java", description=f"Java 11 or 17 for Flink CDC's client. {LINK}"
+    )
+    flink_jars: list[str] = Field(
+        default_factory=list,
+        description="More jars for the jobs of Flink CDC, such as MySQL's driver, as paths.",
+        examples=[["/opt/jars/mysql-connector-j-9.7.0.jar"]],
+    )
+    flink_settings: dict[str, str] = Field(
+        default_factory=dict, description="More Flink settings of the jobs of Flink CDC."
+    )
     target_create_topics: bool = Field(
         default=True, description="Whether a snapshot makes missing topics, compacted."
     )
@@ -158,6 +187,43 @@ class MySqlDatabaseToKafkaComponent(MySqlToKafkaComponent):
         """Return where rows land."""
         return self._stream().target
 
+    def flink(self) -> FlinkResource | None:
+        """Return the cluster, with Flink CDC where that runs the file.
+
+        Raises:
+            ConfigurationError: Flink SQL writes the file's sink, and there is no gateway.
+        """
+        if not self._stream().is_native:
+            if self.flink_cdc_home and not self.flink_sql_gateway_url:
+                raise ConfigurationError(
+                    "Flink SQL writes this file's sink, so it needs the SQL gateway",
+                    field="flink_sql_gateway_url",
+                    hint="Give its address; or, for change events, the sink kafka",
+                )
+            return super().flink()
+        return FlinkCdcResource(
+            rest_url=text_or_variable(self.flink_rest_url),
+            checkpoint_directory=text_or_variable(self.flink_checkpoint_directory),
+            savepoint_directory=text_or_variable(self.flink_savepoint_directory),
+            pipeline=str(self._folder / self.pipeline),
+            flink_cdc_home=self._place(self.flink_cdc_home),
+            flink_home=self._place(self.flink_home),
+            java=text_or_variable(self.flink_java),
+            jars=[str(self._folder / jar) for jar in self.flink_jars],
+            settings=self.flink_settings,
+        )
+
+    def _place(self, text: str) -> str:
+        found = text_or_variable(text)
+        return found if isinstance(found, dg.EnvVar) else str(self._folder / found)
+
+    def _flink_settings(self) -> Mapping[str, str]:
+        wanted = dict(super()._flink_settings())
+        if self.flink_cdc_home:  # The file says whether the gateway is needed.
+            del wanted["flink_sql_gateway_url"]
+            wanted["flink_home"] = self.flink_home
+        return wanted
+
     @property
     def target_database_name(self) -> str:
         """Return the prefix of the topics."""
@@ -175,6 +241,7 @@ class MySqlDatabaseToKafkaComponent(MySqlToKafkaComponent):
                 parallelism=self.parallelism if self.parallelism > 1 else None,
                 exclude_columns=self.exclude_columns,
                 checkpoint_interval_seconds=self.checkpoint_interval_seconds,
+                flink_cdc=bool(self.flink_cdc_home),
             )
         return self._made
 

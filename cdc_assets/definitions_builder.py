@@ -16,10 +16,11 @@ from cdc_assets.checks import (
     check_schedule,
 )
 from cdc_assets.core.recovery import Policy
-from cdc_assets.core.stream import EngineKind, StreamSpec, check_ranges_apart
+from cdc_assets.core.stream import StreamSpec, check_ranges_apart
 from cdc_assets.debezium.resource import KafkaConnectResource
+from cdc_assets.engines import engine_kind
 from cdc_assets.errors import ConfigurationError
-from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkResource
 from cdc_assets.jobs import build_recovery_job
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
@@ -106,7 +107,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             its own, which lets the sensors see at once that one of them reads no more.
         target: Where rows land.
         flink: Which cluster runs the jobs; a `PyFlinkResource` where a script says what the job
-            of one stream does.
+            of one stream does, a `FlinkCdcResource` where Flink CDC runs a pipeline file.
         connect: Which Kafka Connect worker runs Debezium's connectors, in Flink's place.
         ledger: Which database remembers positions and recoveries.
         rds: RDS, None where no blue/green switchover can happen.
@@ -159,11 +160,11 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     """
     if (flink is None) == (connect is None):
         raise ConfigurationError("give one of flink and connect", field="flink")
-    engine: EngineKind = "flink" if connect is None else "debezium"
     specs = (streams,) if isinstance(streams, StreamSpec) else tuple(streams)
-    if isinstance(flink, PyFlinkResource) and len(specs) != 1:
+    if isinstance(flink, (PyFlinkResource, FlinkCdcResource)) and len(specs) != 1:
+        what = "a script" if isinstance(flink, PyFlinkResource) else "a pipeline file"
         raise ConfigurationError(
-            "a script is the job of one stream", field="streams", value=[s.name for s in specs]
+            f"{what} is the job of one stream", field="streams", value=[s.name for s in specs]
         )
     if isinstance(flink, PyFlinkResource) and specs[0].transforms:
         raise ConfigurationError(
@@ -178,7 +179,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             spec=replace(
                 spec,
                 target_kind=target.kind,
-                engine=engine,
+                engine=engine_kind(spec, flink),
                 is_scripted=isinstance(flink, PyFlinkResource),
             ),
             source=own,
@@ -275,8 +276,8 @@ def _of_stream(
     # Three heartbeats without progress, and never less than Dagster's shortest window.
     silent = timedelta(seconds=max(3 * surface.heartbeat_seconds, 120.0))
     checks = build_reconciliation_checks(graph)
-    # Debezium's records have the columns of their time.
-    follows = wiring.spec.engine == "debezium"
+    # Records of the others have the columns of their time.
+    follows = wiring.spec.engine != "flink"
     schema = [] if follows else [build_schema_check(graph)]
     schedules = [
         *check_schedule(

@@ -1,31 +1,35 @@
-"""Engines: what runs a stream: Flink with SQL or a user's script, or Debezium's connector."""
+"""Engines: what runs a stream: Flink with SQL, a script or Flink CDC, or Debezium's connector."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
+from cdc_assets.core.stream import JDBC_KINDS, EngineKind, StreamSpec
 from cdc_assets.debezium.config import Access
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.lookup_sql import LookupTables
+from cdc_assets.flink.pipeline_engine import PipelineEngine
+from cdc_assets.flink.pipeline_order import PipelineRenderer
 from cdc_assets.flink.render import StreamRenderer
-from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkResource
 from cdc_assets.flink.script_engine import ScriptEngine
 from cdc_assets.flink.script_order import ScriptRenderer
 from cdc_assets.flink.sink_iceberg import IcebergSink
-from cdc_assets.flink.sink_kafka import KafkaSink
+from cdc_assets.flink.sink_kafka import CDC_SHADED, KafkaSink
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.resource import MySqlResource
+from cdc_assets.pipeline.resolve import read_pipeline
 from cdc_assets.pipes import run_with_pipes
 from cdc_assets.ports import Clock, JudgedTarget, Ledger, Server
 from cdc_assets.targets.mysql import MySqlTarget
@@ -57,8 +61,32 @@ class Sides:
         return (self.source.password, *self.target.secret_values(), *more)
 
 
-def flink_engine(flink: FlinkResource, sides: Sides, clock: Clock) -> FlinkEngine | ScriptEngine:
-    """Return what starts the stream's jobs on Flink: the SQL gateway, or the user's script."""
+def engine_kind(spec: StreamSpec, flink: FlinkResource | None) -> EngineKind:
+    """Return what runs a stream, by the resource that is given.
+
+    Raises:
+        ConfigurationError: The stream was made for another one.
+    """
+    kind: EngineKind = "debezium" if flink is None else "flink"
+    if isinstance(flink, FlinkCdcResource):
+        kind = "flink-cdc"
+    if "flink-cdc" in {kind, spec.engine} and kind != spec.engine:
+        needs = "a FlinkCdcResource" if spec.engine == "flink-cdc" else "a FlinkResource"
+        raise ConfigurationError(
+            f"stream {spec.name!r} needs {needs}",
+            field="flink",
+            hint="stream_from_pipeline(..., flink_cdc=True) makes a stream for Flink CDC where the "
+            "file's sink is kafka; Flink SQL writes upsert-kafka",
+        )
+    return kind
+
+
+def flink_engine(
+    flink: FlinkResource, sides: Sides, clock: Clock
+) -> FlinkEngine | ScriptEngine | PipelineEngine:
+    """Return what starts the stream's jobs: the SQL gateway, the user's script, or Flink CDC."""
+    if isinstance(flink, FlinkCdcResource):
+        return _pipeline_engine(flink, sides, clock)
     if isinstance(flink, PyFlinkResource):
         folders = flink.get_folders()
         return ScriptEngine(
@@ -88,6 +116,43 @@ def flink_engine(flink: FlinkResource, sides: Sides, clock: Clock) -> FlinkEngin
         render=StreamRenderer(
             _readers(sides.source), sink_of(sides.target), _lookups(sides.lookup)
         ),
+        clock=clock,
+    )
+
+
+def _pipeline_engine(flink: FlinkCdcResource, sides: Sides, clock: Clock) -> PipelineEngine:
+    """Return what lets Flink CDC run the file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or Flink CDC is not what it asks for.
+    """
+    sink, home = sink_of(sides.target), flink.get_home()
+    if not isinstance(sink, KafkaSink):
+        raise ConfigurationError(
+            "Flink CDC is run for topics only", field="target", value=sides.target.kind
+        )
+    config = read_pipeline(Path(flink.pipeline), has_home=True)
+    if not config.is_native:
+        raise ConfigurationError(
+            "this file runs as Flink SQL", field="flink.pipeline", value=flink.pipeline,
+            hint="Give a FlinkResource with the address of a SQL gateway",
+        )  # fmt: skip
+    folders = flink.get_folders()
+    return PipelineEngine(
+        client=flink.get_client(),
+        folders=folders,
+        source=sides.reader,
+        target=sides.writer,
+        home=home,
+        render=PipelineRenderer(
+            _readers(sides.source),
+            replace(sink, is_shaded=home.is_shaded, shaded_as=CDC_SHADED),
+            config.native,
+            flink.rest_url,
+            folders.checkpoints,
+            settings=flink.settings,
+        ),
+        secrets=sides.secrets,
         clock=clock,
     )
 

@@ -37,8 +37,13 @@ class PipelineStream:
     target: KafkaTargetResource
     notes: tuple[Note, ...]
 
+    @property
+    def is_native(self) -> bool:
+        """Return whether Flink CDC itself runs it, which needs a `FlinkCdcResource`."""
+        return self.spec.engine == "flink-cdc"
 
-def stream_from_pipeline(
+
+def stream_from_pipeline(  # noqa: PLR0913 - the front door, every setting named
     path: Path | str,
     *,
     stream: str = "",
@@ -48,6 +53,7 @@ def stream_from_pipeline(
     parallelism: int | None = None,
     exclude_columns: Sequence[str] = (),
     checkpoint_interval_seconds: float = 3.0,
+    flink_cdc: bool = False,
 ) -> PipelineStream:
     """Return the stream of a Flink CDC pipeline file. Opens no connection.
 
@@ -63,6 +69,8 @@ def stream_from_pipeline(
         parallelism: Where the file has none.
         exclude_columns: `table.column` names that are not carried.
         checkpoint_interval_seconds: Flink's checkpoint interval.
+        flink_cdc: Whether there is a Flink CDC that can run the file. It does so where the sink
+            is `kafka` with change events; the rest is written by Flink SQL.
 
     Raises:
         ConfigurationError: The file is malformed, asks for what cannot be done, leaves
@@ -77,7 +85,7 @@ def stream_from_pipeline(
         ```
     """
     place = Path(path)
-    config = read_pipeline(place)
+    config = read_pipeline(place, has_home=flink_cdc)
     more = dict(target or {})
     spec = compile_stream(
         config,

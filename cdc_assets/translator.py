@@ -18,7 +18,11 @@ ROW_COUNT = "row_count"
 HEALTH = "health"
 SCHEMA_DRIFT = "schema_drift"
 _WORDS = {"kafka": "topic"}
-_RUNS = {"flink": "The running Flink job.", "debezium": "The running connector."}
+_RUNS = {
+    "flink": "The running Flink job.",
+    "flink-cdc": "The running Flink CDC pipeline.",
+    "debezium": "The running connector.",
+}
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,11 @@ class CdcTranslator:
             message = "a target table is either a copy or filled by a query"
             raise ValueError(message)
         label = stream.target_label(name)
+        # Of a topic that several tables share, each table's part is an asset.
+        own = [props.table.label] if props.table and stream.shares_target(props.table) else []
         return dg.AssetSpec(
             # A topic has no database, and its prefix may be empty.
-            [part for part in (props.target_name, stream.target_database, name) if part],
+            [part for part in (props.target_name, stream.target_database, name, *own) if part],
             description=f"Target {_WORDS.get(stream.target_kind, 'table')} {label}, {origin}.",
             group_name=stream.name,
             kinds={stream.target_kind},
@@ -121,7 +127,7 @@ class TargetAsset:
     """A target table as an asset.
 
     Attributes:
-        name: Name of the table at the target.
+        name: Name of the table at the target; with the captured one where several share it.
         spec: The asset.
         table: The captured table that it is a copy of, None when a query fills it.
     """
@@ -191,7 +197,7 @@ class StreamGraph:
         snapshot = _after(part("snapshot"), [spec.key for spec in sources])
         deployment = _after(part("stream"), [snapshot.key])
         copies = [
-            TargetAsset(table.target_name, part("target_table", table=table), table)
+            TargetAsset(_name_of(stream, table), part("target_table", table=table), table)
             for table in stream.copied
         ]
         filled = [
@@ -203,6 +209,11 @@ class StreamGraph:
             for each in (*copies, *filled)
         )
         return cls(stream, sources, snapshot, deployment, targets)
+
+
+def _name_of(stream: StreamSpec, table: TableRef) -> str:
+    own = f":{table.label}" if stream.shares_target(table) else ""
+    return f"{table.target_name}{own}"
 
 
 def _after(spec: dg.AssetSpec, keys: list[dg.AssetKey]) -> dg.AssetSpec:

@@ -13,12 +13,13 @@ from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.debezium.resource import KafkaConnectResource
-from cdc_assets.engines import Sides, debezium_engine, flink_engine
+from cdc_assets.engines import Sides, debezium_engine, engine_kind, flink_engine
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
 from cdc_assets.errors import ConfigurationError, EngineError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
+from cdc_assets.flink.pipeline_engine import PipelineEngine
 from cdc_assets.flink.python_environment import script_faults
-from cdc_assets.flink.resource import FlinkResource, PyFlinkResource
+from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkResource
 from cdc_assets.flink.script_engine import ScriptEngine
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.client import MySqlSource
@@ -30,6 +31,7 @@ from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
 from cdc_assets.targets.iceberg import IcebergTarget
+from cdc_assets.targets.kafka import KafkaTarget
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.resource import TargetResource
 
@@ -149,8 +151,8 @@ class StreamWiring:
         target = _patient(resolved(self.target), patience_seconds)
         if self.shares_account:
             source = with_values(source, shared_account=True)
-        if self.worker is not None:
-            # The worker's producer writes without transactions.
+        if self.worker is not None or isinstance(self.flink, FlinkCdcResource):
+            # Their producers write without transactions.
             target = with_values(target, delivery="at-least-once")
         clock = SystemClock()
         lookup = _patient(resolved(self.lookup), patience_seconds) if self.lookup else None
@@ -160,10 +162,10 @@ class StreamWiring:
         spec = replace(
             self.spec,
             target_database=target.namespace,
-            engine="flink" if self.worker is None else "debezium",
+            engine=engine_kind(self.spec, None if self.worker is not None else self.flink),
         )
         sides = Sides(source, target, reader, writer, ledger, lookup)
-        engine: FlinkEngine | ScriptEngine | DebeziumEngine
+        engine: FlinkEngine | ScriptEngine | PipelineEngine | DebeziumEngine
         flink: FlinkResource | None = None
         if self.worker is not None:
             worker = _patient(resolved(self.worker), patience_seconds)
@@ -173,6 +175,8 @@ class StreamWiring:
             if isinstance(writer, IcebergTarget):
                 gateway = flink.get_gateway(secrets=sides.secrets)
                 writer = writer.making_with(gateway.run_all)
+            if isinstance(flink, FlinkCdcResource) and isinstance(writer, KafkaTarget):
+                writer = writer.of_change_events()
             engine = flink_engine(flink, replace(sides, writer=writer), clock)
         else:
             raise ConfigurationError("name a Flink cluster or a Connect worker", field="flink")
@@ -204,7 +208,7 @@ class _Preflight:
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
     time_zone: str
-    engine: FlinkEngine | ScriptEngine | DebeziumEngine
+    engine: FlinkEngine | ScriptEngine | PipelineEngine | DebeziumEngine
     flink: FlinkResource | None = None
 
     def __call__(self) -> Sequence[Fault]:
@@ -228,6 +232,8 @@ class _Preflight:
             found.extend(target.faults(self.spec, facts.source.shapes))
         if isinstance(self.engine, DebeziumEngine):
             found.extend(self.engine.faults(facts.source.shapes))
+        elif isinstance(self.engine, PipelineEngine):
+            found.extend(self.engine.faults())
         elif isinstance(self.flink, PyFlinkResource):
             found.extend(script_faults(self.flink.get_script(), _version(self.flink)))
         elif isinstance(self.engine, FlinkEngine) and not any(

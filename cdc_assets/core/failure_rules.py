@@ -337,6 +337,19 @@ RULES: tuple[FailureRule, ...] = (
         "Give the task manager more memory, or the job a smaller snapshot chunk",
     ),
     FailureRule(
+        _any(r"Cannot find factory with identifier"),
+        "needs-operator",
+        "class-path",
+        "Put the connector's jar into the folder lib of the flink-cdc home",
+    ),
+    FailureRule(
+        _any(r"NoClassDefFoundError: org/apache/flink/cdc/"),
+        "needs-operator",
+        "class-path",
+        "Take flink-sql-connector-mysql-cdc off the cluster's class path: it hides classes of"
+        " Flink CDC",
+    ),
+    FailureRule(
         _any(
             r"ClassNotFoundException",
             r"NoClassDefFoundError",

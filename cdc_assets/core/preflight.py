@@ -188,7 +188,7 @@ def judge_server(facts: PreflightFacts, server: ServerFacts) -> Iterator[Fault]:
     if server.problem:
         yield _unreachable(server)
         return
-    if not server.is_readable and facts.spec.engine == "flink":
+    if not server.is_readable and facts.spec.engine != "debezium":
         yield Fault(
             f"{server.role}.version",
             f"{server.flavor} {server.version}",

@@ -176,7 +176,7 @@ def connections_of(spec: StreamSpec, shapes: Sequence[TableShape]) -> int:
     Raises:
         ConfigurationError: As `plan_readers`.
     """
-    return 1 if spec.engine == "debezium" else len(plan_readers(spec, shapes))
+    return len(plan_readers(spec, shapes)) if spec.engine == "flink" else 1
 
 
 def describe_table(spec: StreamSpec, table: TableRef, shape: TableShape | None) -> TableColumns:

@@ -22,7 +22,7 @@ ResumeForm = Literal["specific-offset", "transplant"]
 IncarnationKind = Literal["snapshot", "stream", "drain", "catch-up"]
 TargetKind = Literal["mysql", "postgres", "kafka", "iceberg", "starrocks"]
 ReaderSharing = Literal["auto", "shared", "per-table"]
-EngineKind = Literal["flink", "debezium"]
+EngineKind = Literal["flink", "flink-cdc", "debezium"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _COMMITTING = frozenset[TargetKind]({"iceberg"})
@@ -58,9 +58,11 @@ class StreamSpec:
         flush_interval_seconds: How long the JDBC writer may hold rows back.
         create_tables: Whether a snapshot makes the missing target tables of copied tables, if
             the target's account may. Topics have a setting of their own at the target.
-        engine: What reads the binlog and writes: a Flink job, or Debezium's connector.
+        engine: What reads the binlog and writes: a Flink job, a job that Flink CDC makes of a
+            pipeline file, or Debezium's connector.
         is_scripted: Whether a script of the user says what the job does; then nothing is known
             of its state, and each captured table has a reader of its own.
+        uncounted: Why no rows can be counted at the target, empty where they can.
         chosen_by: Patterns that the tables were found with. The preflight names tables that
             match one and are not among the tables, because they were made later.
         left_out: Patterns of tables that are not meant to be captured.
@@ -84,6 +86,7 @@ class StreamSpec:
     create_tables: bool = True
     engine: EngineKind = "flink"
     is_scripted: bool = False
+    uncounted: str = ""
     chosen_by: tuple[TablePattern, ...] = ()
     left_out: tuple[TablePattern, ...] = ()
 
@@ -111,14 +114,17 @@ class StreamSpec:
             raise ConfigurationError(
                 "not among the tables", field=f"{self.name}.source_only", value=sorted(unknown)
             )
-        if self.engine == "debezium":
-            self._refuse_beyond_debezium()
-        else:
+        if self.engine != "flink":
+            self._refuse_beyond_copies()
+        if self.engine != "debezium":
             self._refuse_small_range()
         self._refuse_transforms()
 
-    def _refuse_beyond_debezium(self) -> None:
-        """Refuse what a connector cannot do: it writes each row of a table to its topic."""
+    def _refuse_beyond_copies(self) -> None:
+        """Refuse what only SQL does: the others write each row of a table to its topic."""
+        is_debezium = self.engine == "debezium"
+        who = "Debezium's connector" if is_debezium else "Flink CDC, without SQL of the stream,"
+        how = ", with one task" if is_debezium else ""
         sharded = [table.label for table in self.tables if isinstance(table, ShardedTable)]
         names = [query.target_name for query in self.queries]
         for wrong, field_name, value in (
@@ -127,11 +133,11 @@ class StreamSpec:
             (bool(self.source_only), "source_only", list(self.source_only)),
             (bool(sharded), "sharded_tables", sharded),
             (bool(self.transforms), "transforms", [each.table for each in self.transforms]),
-            (self.parallelism != 1, "parallelism", self.parallelism),
+            (is_debezium and self.parallelism != 1, "parallelism", self.parallelism),
         ):
             if wrong:
                 raise ConfigurationError(
-                    "Debezium's connector copies single tables to Kafka, with one task",
+                    f"{who} copies single tables to Kafka{how}",
                     field=f"{self.name}.{field_name}",
                     value=value,
                     hint="Leave it out, or let Flink run the stream",
@@ -260,9 +266,19 @@ class StreamSpec:
 
     @property
     def target_names(self) -> tuple[str, ...]:
-        """Return the names of all target tables."""
-        return tuple(table.target_name for table in self.copied) + tuple(
-            query.target_name for query in self.queries
+        """Return the names of all target tables.
+
+        Several tables may share a topic where each record says which one it is of.
+        """
+        copies = tuple(table.target_name for table in self.copied)
+        if self.engine == "flink-cdc":
+            return tuple(dict.fromkeys(copies))
+        return copies + tuple(query.target_name for query in self.queries)
+
+    def shares_target(self, table: TableRef) -> bool:
+        """Return whether another table lands in the same place."""
+        return any(
+            each is not table and each.target_name == table.target_name for each in self.copied
         )
 
     @property

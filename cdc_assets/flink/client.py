@@ -127,6 +127,15 @@ class FlinkClient:
         found = payloads(self._api.json("/jobmanager/config"), "Flink's configuration")
         return next((each.text("value") for each in found if each.text("key") == key), None)
 
+    def class_path(self) -> tuple[str, ...]:
+        """Return the class path of the job manager, as far as it says it.
+
+        Raises:
+            EngineUnreachable: No answer in time, or not Flink's.
+        """
+        found = self._api.get("/jobmanager/environment").values("classpath")
+        return tuple(path for each in found for path in str(each).split(":"))
+
     def jobs(self) -> tuple[JobSummary, ...]:
         """Return the jobs that the cluster knows, ended ones included.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 from pydantic import Field
 
+from cdc_assets.flink.cdc_home import FlinkCdcHome
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.engine import StateFolders
 from cdc_assets.flink.gateway import SqlGateway
@@ -58,6 +59,57 @@ class FlinkResource(dg.ConfigurableResource[FlinkClient]):
     def get_folders(self) -> StateFolders:
         """Return where state lies."""
         return StateFolders(self.checkpoint_directory, self.savepoint_directory)
+
+
+class FlinkCdcResource(FlinkResource):
+    """A Flink cluster, and the Flink CDC that submits the one stream's pipeline file there.
+
+    The cluster must not have `flink-sql-connector-mysql-cdc` on its class path.
+
+    Example:
+        >>> FlinkCdcResource(
+        ...     rest_url="http://flink:8081",
+        ...     checkpoint_directory="file:///state/checkpoints",
+        ...     savepoint_directory="file:///state/savepoints",
+        ...     pipeline="/jobs/shop.yaml",
+        ...     flink_cdc_home="/opt/flink-cdc-3.5.0",
+        ...     flink_home="/opt/flink-1.20.3",
+        ...     jars=["/opt/jars/mysql-connector-j-9.7.0.jar"],
+        ... ).submit_timeout_seconds
+        120.0
+    """
+
+    sql_gateway_url: str = Field(default="", description="Not used: Flink CDC submits by REST.")
+    pipeline: str = Field(description="Path of the pipeline file (YAML).")
+    flink_cdc_home: str = Field(
+        description="Folder of an unpacked Flink CDC, with the connectors `mysql` and `kafka` in "
+        "its folder `lib`."
+    )
+    flink_home: str = Field(
+        description="Folder of an unpacked Flink of the cluster's version; its `lib` is on the "
+        "class path of Flink CDC's client."
+    )
+    java: str = Field(default="java", description="Java 11 or 17: a program, or its path.")
+    jars: list[str] = Field(
+        default_factory=list,
+        description="More jars that the job needs, such as MySQL's driver, as paths.",
+    )
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="More Flink settings of the job."
+    )
+    submit_timeout_seconds: float = Field(
+        default=120.0, gt=0, description="How long the submission may take."
+    )
+
+    def get_home(self) -> FlinkCdcHome:
+        """Return Flink CDC's place."""
+        return FlinkCdcHome(
+            Path(self.flink_cdc_home).expanduser().absolute(),
+            Path(self.flink_home).expanduser().absolute(),
+            self.java,
+            tuple(Path(jar).expanduser().absolute() for jar in self.jars),
+            self.submit_timeout_seconds,
+        )
 
 
 class PyFlinkResource(FlinkResource):

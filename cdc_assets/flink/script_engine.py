@@ -7,30 +7,21 @@ that it was given. A job that cannot be recovered is cancelled and refused.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cdc_assets.core.failure_text import classify_failure, innermost_cause
 from cdc_assets.core.job import TERMINAL_STATUSES, JobGone, JobSettings
 from cdc_assets.core.observation import JobView
-from cdc_assets.errors import (
-    CdcError,
-    CheckpointUnreadable,
-    ConfigurationError,
-    EngineRejected,
-    EngineUnreachable,
-)
+from cdc_assets.errors import ConfigurationError, EngineRejected
+from cdc_assets.flink.child_engine import ChildEngine
 from cdc_assets.flink.client import FlinkClient
-from cdc_assets.flink.engine import FlinkControl, StateFolders
-from cdc_assets.flink.http import redacted, shortened
+from cdc_assets.flink.engine import StateFolders
 from cdc_assets.flink.script_order import MARK, ScriptOrder, ScriptRenderer
 from cdc_assets.flink.script_process import ScriptCommand, ScriptEnd, ScriptRunner, run_script
 from cdc_assets.ports import Clock, Launch, Source, Target
 
 _CANCEL_SECONDS = 60.0
-_DUPLICATE = re.compile(r"DuplicateJobSubmissionException|Job has already been submitted")
 _MOST_SCRIPT = 1024 * 1024
 # Py4J's line before a Java stack trace.
 _JAVA = "An error occurred while calling "
@@ -77,7 +68,7 @@ class Script:
             ) from None
 
 
-class ScriptEngine(FlinkControl):
+class ScriptEngine(ChildEngine):
     """Flink, with jobs that a script submits.
 
     Args:
@@ -103,10 +94,17 @@ class ScriptEngine(FlinkControl):
         secrets: Sequence[str],
         clock: Clock,
     ) -> None:
-        super().__init__(client=client, folders=folders, source=source, target=target, clock=clock)
+        super().__init__(
+            client=client,
+            folders=folders,
+            source=source,
+            target=target,
+            budget_seconds=script.budget_seconds,
+            secrets=secrets,
+            clock=clock,
+        )
         self._script = script
         self._render = render
-        self._secrets = tuple(secrets)
 
     def launch(self, launch: Launch) -> str:
         """Run the script; its job is refused when it could not be recovered.
@@ -117,19 +115,7 @@ class ScriptEngine(FlinkControl):
             EngineUnreachable: Flink did not answer; the job may or may not exist.
         """
         self._script.text()  # a file that is not there starts no interpreter
-        before = self._known()
-        command = ScriptCommand(
-            self._script.python,
-            self._script.path,
-            self._order(launch).to_json(),
-            self._script.environment,
-        )
-        end = self._script.run(command, budget_seconds=self._script.budget_seconds)
-        status = self._client.status(launch.job_id)
-        if isinstance(status, JobGone):
-            raise self._nothing(launch, end, sorted(self._known() - before))
-        if end.code and status in TERMINAL_STATUSES and not _DUPLICATE.search(end.output):
-            raise self._failure_of(launch, end)
+        self._submit(launch)
         self._require_recoverable(launch.job_id)
         return launch.job_id
 
@@ -144,48 +130,32 @@ class ScriptEngine(FlinkControl):
             self._require_recoverable(job_id)
         return view
 
+    def _run(self, launch: Launch) -> ScriptEnd:
+        command = ScriptCommand(
+            self._script.python,
+            self._script.path,
+            self._order(launch).to_json(),
+            self._script.environment,
+        )
+        return self._script.run(command, budget_seconds=self._script.budget_seconds)
+
     def _order(self, launch: Launch) -> ScriptOrder:
         shapes = self._source.shapes(launch.server, launch.spec.tables)
         targets = self._target.shapes(launch.spec.target_names)
         return self._render.order(launch, shapes, targets)
 
-    def _known(self) -> set[str]:
-        return {job.job_id for job in self._client.jobs()}
-
-    def _nothing(self, launch: Launch, end: ScriptEnd, others: Sequence[str]) -> CdcError:
-        """Return the error for a script that left no job of the launch's id."""
-        if end.code:
-            return self._failure_of(launch, end)
-        name = self._name_of(launch)
-        if end.code is None:
-            return EngineUnreachable(
-                f"{name} did not end within {self._script.budget_seconds:.0f} s and was killed",
-                hint="It must submit and end; see that Flink answers",
-            )
-        seen = f"; jobs that appeared meanwhile: {', '.join(others)}" if others else ""
-        return EngineRejected(
-            f"{name} submitted no job under its id{seen}",
-            hint="Submit one INSERT or statement set with the environment of stream_environment()",
-        )
-
-    def _failure_of(self, launch: Launch, end: ScriptEnd) -> CdcError:
-        """Return what the output of a failed script means: Java's innermost cause, or the end."""
-        text = redacted(end.output, self._secrets)
-        name = self._name_of(launch)
-        trace = text.rpartition(_JAVA)[2].partition("\n")[2] if _JAVA in text else ""
-        if "\n\tat " not in trace:
-            reason = _last_line(text) or f"it ended with code {end.code}"
-            return EngineRejected(f"{name}: {shortened(reason)}", hint="Correct the script")
-        reason, failure = shortened(innermost_cause(trace)), classify_failure(trace)
-        if failure.kind == "state-unreadable":
-            return CheckpointUnreadable(reason, path=launch.restore_path or "")
-        if failure.failure_class == "transient":
-            return EngineUnreachable(f"{name}: {reason}", hint=failure.advice)
-        hint = "Correct the script" if failure.kind == "unknown" else failure.advice
-        return EngineRejected(f"{name}: {reason}", hint=hint)
-
     def _name_of(self, launch: Launch) -> str:
         return f"script {self._script.path.name} of stream {launch.spec.name!r}"
+
+    def _trace_of(self, text: str) -> str:
+        return text.rpartition(_JAVA)[2].partition("\n")[2] if _JAVA in text else ""
+
+    @property
+    def _hints(self) -> tuple[str, str]:
+        return (
+            "Correct the script",
+            "Submit one INSERT or statement set with the environment of stream_environment()",
+        )
 
     def _require_recoverable(self, job_id: str) -> None:
         """Cancel a job that a recovery could not go on from, and say what it lacks.
@@ -204,12 +174,6 @@ class ScriptEngine(FlinkControl):
             f"job {job_id} of {self._script.path.name} was cancelled: {'; '.join(lacks)}",
             hint="The script must use stream_environment() and leave its settings as they are",
         )
-
-
-def _last_line(text: str) -> str:
-    """Return the last line, which in Python is the error; without the module of its class."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return re.sub(r"^(?:[a-z_]\w*\.)+(?=[A-Z])", "", lines[-1]) if lines else ""
 
 
 def _lacks(found: JobSettings, job_id: str) -> Sequence[str]:

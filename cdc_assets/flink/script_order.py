@@ -8,7 +8,7 @@ is the other end.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -120,49 +120,83 @@ class ScriptRenderer:
         """Return order and script without secrets, and without what names this one launch."""
         secrets = (("password", self.source.password), *self.sink.secrets)
         hidden = {name for name, _ in secrets}
-        lines = [
-            f"SET {quote_text(key)} = {quote_text(value)};"
-            for key, value in order.settings.items()
-            if key not in _OF_ONE_LAUNCH
-        ]
+        lines = settings_for_people(order.settings)
         for kind, tables in (("source", order.sources), ("target", order.targets)):
             for name, options in sorted(tables.items()):
-                lines.append(f"-- {kind} {name}")
-                lines += [
-                    f"  {quote_text(key)} = {quote_text(_REDACTED if key in hidden else value)}"
-                    for key, value in options.items()
-                ]
+                lines += [f"-- {kind} {name}", *options_for_people(options, hidden)]
         # A script has no business with passwords; one that holds them does not spread them.
         return "\n".join([*lines, "-- script", redacted(script, [each for _, each in secrets])])
 
     def _settings(self, launch: Launch) -> Mapping[str, str]:
-        host, port = _address(self.rest_url)
-        # The cluster's own settings do not reach a job that PyFlink submits: what is left out
-        # here is Flink's default, and that is a job without checkpoints.
-        forced = {
-            **job_settings(launch.spec),
-            "execution.checkpointing.dir": self.checkpoints,
-            # Small state stays inside `_metadata`, so a position is one file to read.
-            "execution.checkpointing.data-inline-threshold": "1mb",
-            "execution.target": "remote",
-            "rest.address": host,
-            "rest.port": str(port),
-            # Otherwise a submission is sent again when nobody waits for it any more.
-            "rest.retry.max-attempts": "0",
-            # Shown by Flink's REST API: a job without it was not submitted with these settings.
-            "pipeline.global-job-parameters": f"{MARK}:{launch.job_id}",
-            JOB_ID_OPTION: launch.job_id,
-            JOB_NAME_OPTION: launch.name,
-        }
+        # Shown by Flink's REST API: a job without it was not submitted with these settings.
+        mark = {"pipeline.global-job-parameters": f"{MARK}:{launch.job_id}"}
+        forced = {**launch_settings(launch, self.rest_url, self.checkpoints), **mark}
         if self.jars:
             forced["pipeline.jars"] = ";".join(self.jars)
-        if launch.restore_path is not None:
-            forced[RESTORE_PATH_OPTION] = _state_url(launch.restore_path)
-            forced[CLAIM_MODE_OPTION] = "NO_CLAIM"
-        taken = sorted(self.settings.keys() & (forced.keys() | _OF_ONE_LAUNCH))
-        if taken:
-            raise ConfigurationError("this setting is made by the launch itself", field=taken[0])
-        return {**self.settings, **forced}
+        return with_settings(self.settings, forced)
+
+
+def launch_settings(launch: Launch, rest_url: str, checkpoints: str) -> dict[str, str]:
+    """Return the settings of a job that a process of its own submits by REST.
+
+    The cluster's own settings do not reach such a job: what is left out here is Flink's
+    default, and that is a job without checkpoints.
+
+    Args:
+        launch: What is launched.
+        rest_url: Where.
+        checkpoints: Folder of the checkpoints, as a URL.
+
+    Raises:
+        ConfigurationError: The address has a path.
+    """
+    host, port = _address(rest_url)
+    found = {
+        **job_settings(launch.spec),
+        "execution.checkpointing.dir": checkpoints,
+        # Small state stays inside `_metadata`, so a position is one file to read.
+        "execution.checkpointing.data-inline-threshold": "1mb",
+        "execution.target": "remote",
+        "rest.address": host,
+        "rest.port": str(port),
+        # Otherwise a submission is sent again when nobody waits for it any more.
+        "rest.retry.max-attempts": "0",
+        JOB_ID_OPTION: checked_id(launch.job_id),
+        JOB_NAME_OPTION: launch.name,
+    }
+    if launch.restore_path is not None:
+        found[RESTORE_PATH_OPTION] = _state_url(launch.restore_path)
+        found[CLAIM_MODE_OPTION] = "NO_CLAIM"
+    return found
+
+
+def with_settings(given: Mapping[str, str], forced: Mapping[str, str]) -> Mapping[str, str]:
+    """Return both.
+
+    Raises:
+        ConfigurationError: One is given that the launch makes.
+    """
+    taken = sorted(given.keys() & (forced.keys() | _OF_ONE_LAUNCH))
+    if taken:
+        raise ConfigurationError("this setting is made by the launch itself", field=taken[0])
+    return {**given, **forced}
+
+
+def settings_for_people(settings: Mapping[str, str]) -> list[str]:
+    """Return settings as lines, without what names one launch."""
+    return [
+        f"SET {quote_text(key)} = {quote_text(value)};"
+        for key, value in settings.items()
+        if key not in _OF_ONE_LAUNCH
+    ]
+
+
+def options_for_people(options: Mapping[str, str], hidden: Collection[str]) -> list[str]:
+    """Return options as lines, without the values of the hidden ones."""
+    return [
+        f"  {quote_text(key)} = {quote_text(_REDACTED if key in hidden else value)}"
+        for key, value in options.items()
+    ]
 
 
 _OF_ONE_LAUNCH = frozenset(
@@ -181,10 +215,12 @@ def _state_url(path: str) -> str:
 
 
 def _address(rest_url: str) -> tuple[str, int]:
-    """Return host and port; PyFlink takes no path, which a proxy could ask for."""
+    """Return host and port; Flink's client takes no path, which a proxy could ask for."""
     parts = urlsplit(rest_url)
     if not parts.hostname or parts.path.strip("/"):
         raise ConfigurationError(
-            "PyFlink submits to a host and port without a path", field="rest_url", value=rest_url
+            "a job is submitted to a host and port without a path",
+            field="rest_url",
+            value=rest_url,
         )
     return parts.hostname, parts.port or _PORTS.get(parts.scheme, 80)

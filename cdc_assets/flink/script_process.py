@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -81,19 +81,14 @@ def run_script(command: ScriptCommand, *, budget_seconds: float) -> ScriptEnd:
     Raises:
         ConfigurationError: The interpreter cannot be started.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="cdc-script-") as folder,
-        tempfile.TemporaryFile(dir=folder) as output,
-    ):
+    with tempfile.TemporaryDirectory(prefix="cdc-script-") as folder:
         try:
-            process = subprocess.Popen(  # noqa: S603 - the deployment's own script
+            return run_child(
                 [command.python, "-u", str(command.script)],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=folder,
-                env=_environment(command, folder),
-                start_new_session=True,  # so that its Java process dies with it
+                command.order,
+                _environment(command, folder),
+                folder=folder,
+                budget_seconds=budget_seconds,
             )
         except OSError as error:
             raise ConfigurationError(
@@ -102,13 +97,50 @@ def run_script(command: ScriptCommand, *, budget_seconds: float) -> ScriptEnd:
                 value=command.python,
                 hint="Make an interpreter with 'cdc-assets pyflink venv'",
             ) from None
+
+
+def run_child(
+    arguments: Sequence[str],
+    order: str,
+    environment: Mapping[str, str],
+    *,
+    folder: str,
+    budget_seconds: float,
+) -> ScriptEnd:
+    """Run a program and wait for its end; nothing that it started outlives the call.
+
+    Args:
+        arguments: The program and its arguments.
+        order: For the standard input.
+        environment: All of its variables.
+        folder: Where it runs; private, and removed by the caller.
+        budget_seconds: After so long it is killed.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+    with tempfile.TemporaryFile(dir=folder) as output:
+        process = subprocess.Popen(  # noqa: S603 - what the deployment names
+            arguments,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment,
+            start_new_session=True,  # so that what it starts dies with it
+        )
         try:
-            code = _waited(process, command.order, budget_seconds)
+            code = _waited(process, order, budget_seconds)
         finally:
             _end(process)
         size = output.seek(0, os.SEEK_END)
         output.seek(max(0, size - _MOST_OUTPUT))
         return ScriptEnd(code, output.read().decode(errors="replace"))
+
+
+def passed_on() -> dict[str, str]:
+    """Return what a process needs of its surroundings; the rest may hold passwords."""
+    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 def _waited(process: subprocess.Popen[bytes], order: str, seconds: float) -> int | None:
@@ -128,8 +160,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment(command: ScriptCommand, folder: str) -> Mapping[str, str]:
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    own = {**passed, **command.environment}
+    own = {**passed_on(), **command.environment}
     path = [str(Path(interpreter.__file__).parent), own.get("PYTHONPATH", "")]
     return {
         **own,

@@ -28,6 +28,8 @@ _LOGIN_MODULES = {"PLAIN": "plain.PlainLoginModule"}
 _SCRAM_MODULE = "scram.ScramLoginModule"
 # The connector's jar for SQL holds Kafka's client under names of its own.
 _SHADED = "org.apache.flink.kafka.shaded."
+# Flink CDC's own connector, too.
+CDC_SHADED = "org.apache.flink.cdc.connectors.kafka.shaded."
 _JAAS, _KEY = "properties.sasl.jaas.config", "properties.ssl.keystore.key"
 # These belong to what is proved; a stream that sets them otherwise is another one.
 _OWN = frozenset({
@@ -47,6 +49,7 @@ class KafkaSink:
         transaction_seconds: After which the broker gives up a transaction that is left open.
         is_shaded: Whether Flink has the connector's jar for SQL, which renames Kafka's classes.
         properties: More properties of the producer.
+        shaded_as: What such a jar puts before the names of Kafka's classes.
     """
 
     access: KafkaAccess
@@ -55,6 +58,7 @@ class KafkaSink:
     transaction_seconds: float = DEFAULT_TRANSACTION_SECONDS
     is_shaded: bool = False
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
+    shaded_as: str = _SHADED
 
     def __post_init__(self) -> None:
         """Refuse properties that the stream sets itself."""
@@ -81,15 +85,21 @@ class KafkaSink:
         return {
             "connector": "upsert-kafka",
             "topic": topic,
-            "properties.bootstrap.servers": self.access.servers,
-            **self._security(),
-            **{f"properties.{key}": value for key, value in self.properties.items()},
+            **self.producer_options(),
             **_json("key"),
             **_json("value"),
             "value.fields-include": "ALL",
             "sink.delivery-guarantee": self.delivery,
             **(_buffer(spec) if spec.latest_values_only and spec.is_filtered(name) else {}),
             **(self._transactions(spec, topic) if self.delivery == "exactly-once" else {}),
+        }
+
+    def producer_options(self) -> Mapping[str, str]:
+        """Return brokers, login and more properties of the producer."""
+        return {
+            "properties.bootstrap.servers": self.access.servers,
+            **self._security(),
+            **{f"properties.{key}": value for key, value in self.properties.items()},
         }
 
     def reading(self, name: str) -> Mapping[str, str]:
@@ -143,7 +153,7 @@ class KafkaSink:
     def _jaas(self) -> str:
         access = self.access
         module = _LOGIN_MODULES.get(access.mechanism, _SCRAM_MODULE)
-        package = f"{_SHADED if self.is_shaded else ''}org.apache.kafka.common.security"
+        package = f"{self.shaded_as if self.is_shaded else ''}org.apache.kafka.common.security"
         user, password = jaas_text(access.username), jaas_text(access.password)
         return f"{package}.{module} required username={user} password={password};"
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cdc_assets.core.readers import TABLE_FIELD, Reader, TableColumns, own_value
+from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.table_refs import ShardedTable
 from cdc_assets.flink.quoting import exact_pattern, quote_identifier, quote_text
 from cdc_assets.ports import Launch
@@ -70,7 +71,7 @@ def reader_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapp
     """Return the options of a reader's DDL in one launch: server, account, start and chunks."""
     return {
         **_source_options(launch, reader, source),
-        **_startup(launch),
+        **startup_options(launch),
         **_chunking(reader, is_stateful=launch.spec.stateful),
     }
 
@@ -111,19 +112,32 @@ def _values(reader: Reader, each: TableColumns) -> str:
 
 
 def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapping[str, str]:
-    ids = reader.server_ids
     database, table = _patterns(reader)
-    options = {
+    return {
         "connector": "mysql-cdc",
+        "database-name": database,
+        "table-name": table,
+        "scan.incremental.snapshot.enabled": "true",
+        **connection_options(launch, reader.server_ids, source),
+        # Beyond 38 digits a decimal travels as text, and this is the text without exponent.
+        "debezium.decimal.handling.mode": "string",
+        # Without it the years 0 to 99 become 1970 to 2069.
+        "debezium.enable.time.adjuster": "false",
+        "jdbc.properties.tinyInt1isBit": "false",
+    }
+
+
+def connection_options(
+    launch: Launch, ids: ServerIdRange, source: SourceAccess
+) -> Mapping[str, str]:
+    """Return how Flink CDC connects, in SQL and in a pipeline alike; recovery leans on it."""
+    options = {
         "hostname": launch.server.host,
         "port": str(launch.server.port),
         "username": source.username,
         "password": source.password,
-        "database-name": database,
-        "table-name": table,
         "server-id": str(ids) if ids.size > 1 else str(ids.first),
         "server-time-zone": source.time_zone,
-        "scan.incremental.snapshot.enabled": "true",
         "connect.timeout": f"{round(source.connect_timeout_seconds * 1000)}ms",
         "connect.max-retries": str(source.connect_retries),
         # A server sends a heartbeat with its end position every 0.8 times the keep-alive
@@ -134,11 +148,6 @@ def _source_options(launch: Launch, reader: Reader, source: SourceAccess) -> Map
         # No reconnect by itself: it would take the old position to whatever server is behind
         # the endpoint by then. Only the launcher, which proves the server, connects again.
         "debezium.connect.keep.alive": "false",
-        # Beyond 38 digits a decimal travels as text, and this is the text without exponent.
-        "debezium.decimal.handling.mode": "string",
-        # Without it the years 0 to 99 become 1970 to 2069.
-        "debezium.enable.time.adjuster": "false",
-        "jdbc.properties.tinyInt1isBit": "false",
     }
     if source.tls:
         options["debezium.database.ssl.mode"] = "required"
@@ -156,7 +165,7 @@ def _patterns(reader: Reader) -> tuple[str, str]:
     return exact_pattern(reader.database), table
 
 
-def _startup(launch: Launch) -> Mapping[str, str]:
+def startup_options(launch: Launch) -> Mapping[str, str]:
     """Return the startup options; with state to restore they are not looked at."""
     if launch.restore_path or (launch.coordinates is None and launch.gtid_set is None):
         return {"scan.startup.mode": "initial"}

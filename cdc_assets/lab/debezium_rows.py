@@ -26,11 +26,19 @@ class DebeziumRows:
     Args:
         target: Reads the topics.
         shapes: The source tables by topic, without the target's prefix.
+        reads: Returns what turns a column's value into what PyMySQL returns for it; by default
+            for the values of Debezium's own connectors.
     """
 
-    def __init__(self, target: KafkaTarget, shapes: Mapping[str, TableShape]) -> None:
+    def __init__(
+        self,
+        target: KafkaTarget,
+        shapes: Mapping[str, TableShape],
+        reads: Callable[[Column], Callable[[Any], object]] | None = None,
+    ) -> None:
         self._target = target
         self._shapes = shapes
+        self._reads = reader_of if reads is None else reads
 
     def rows(self, table: str) -> dict[Row, Row]:
         """Return a topic's rows by key, both with the source's columns in their order."""
@@ -42,7 +50,7 @@ class DebeziumRows:
                 latest.pop(key, None)
             else:
                 latest[key] = event["after"]
-        readers = [(column.name, reader_of(column)) for column in shape.columns]
+        readers = [(column.name, self._reads(column)) for column in shape.columns]
         places = [[column.name for column in shape.columns].index(n) for n in shape.primary_key]
         rows = [
             tuple(_read(after, name, reader) for name, reader in readers)

@@ -157,6 +157,8 @@ def reconcile(
 
 
 def _table(rt: StreamRuntime, row: IncarnationRow, table: TableRef) -> Counted:
+    if rt.spec.uncounted:
+        return Counted("Inconclusive", None, None, f"{TRANSFORMED} {rt.spec.uncounted}")
     server = row.server
     shape = rt.source.shapes(server, [table])[0]
     key = shape.primary_key

@@ -216,8 +216,8 @@ def carrying_on(
     Raises:
         RecoveryBlocked: The target does not follow a change on the new server yet.
     """
-    # Each of Debezium's records has the columns of its time.
-    record = last_record(rt) if rt.spec.engine != "debezium" else None
+    # Each record of the others has the columns of its time.
+    record = last_record(rt) if rt.spec.engine == "flink" else None
     changes = changes_since(rt, record, server) if record is not None else ()
     if not changes:
         return rt, False

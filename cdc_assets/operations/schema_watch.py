@@ -120,8 +120,9 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
     row = newest(rt)
     if row is None:
         return SchemaLook(problem="not deployed: materialize the snapshot, then the stream")
-    if rt.spec.engine == "debezium":
-        return SchemaLook(row.number, problem="Debezium's connector follows changes by itself:"
+    if rt.spec.engine != "flink":
+        who = "Debezium's connector" if rt.spec.engine == "debezium" else "Flink CDC"
+        return SchemaLook(row.number, problem=f"{who} follows changes by itself:"
                           " each record has the columns of its time")  # fmt: skip
     record = record_of(rt, row.number)
     if record is None:

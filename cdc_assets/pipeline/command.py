@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from cdc_assets.pipeline.resolve import Given
 
 _FILE = click.argument("file", type=click.Path(path_type=Path))
+_HOME = click.option(
+    "--flink-cdc-home",
+    "home",
+    type=click.Path(path_type=Path),
+    help="Folder of an unpacked Flink CDC, which runs FILE itself where its sink is kafka.",
+)
 _VARIABLE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -42,16 +48,20 @@ def pipeline() -> None:
 
 @pipeline.command()
 @_FILE
-def check(file: Path) -> None:
-    """Read FILE and say what of it is left out or open; refuses what cannot be done."""
+@_HOME
+def check(file: Path, *, home: Path | None) -> None:
+    """Read FILE and say how it runs, and what of it is left out or open.
+
+    What cannot be done is refused.
+    """
     from cdc_assets.pipeline.lock import (  # noqa: PLC0415 - loads the driver
         lock_path,
         tables_of,
     )
-    from cdc_assets.pipeline.resolve import read_pipeline  # noqa: PLC0415 - as above
 
-    config = read_pipeline(file)
+    config = _read(file, home)
     _say_notes(config)
+    click.echo(f"{file}: runs {'by Flink CDC' if config.is_native else 'as Flink SQL'}")
     if not config.is_plain and not lock_path(file).exists():
         click.echo(
             f"open: {config.tables_at.place}: the tables behind the pattern are not looked up yet: "
@@ -65,13 +75,14 @@ def check(file: Path) -> None:
 @pipeline.command()
 @_FILE
 @_given
+@_HOME
 @click.option("--offline", is_flag=True, help="Open no connection: no types and no readers.")
-def show(file: Path, *, offline: bool, **options: str) -> None:
+def show(file: Path, *, home: Path | None, offline: bool, **options: str) -> None:
     """Show what FILE would capture: tables, topics, readers, and what is refused."""
     from cdc_assets.pipeline.lock import tables_of  # noqa: PLC0415 - loads the driver
-    from cdc_assets.pipeline.resolve import look, read_pipeline  # noqa: PLC0415 - as above
+    from cdc_assets.pipeline.resolve import look  # noqa: PLC0415 - as above
 
-    config = read_pipeline(file)
+    config = _read(file, home)
     _say_notes(config)
     if offline:
         _say_topics(_spec(config, file, tables_of(file, config)))
@@ -87,19 +98,28 @@ def show(file: Path, *, offline: bool, **options: str) -> None:
 @pipeline.command()
 @_FILE
 @_given
+@_HOME
 @click.option("--max-tables", type=click.IntRange(1, 100_000), default=500, show_default=True)
-def resolve(file: Path, *, max_tables: int, **options: str) -> None:
+def resolve(file: Path, *, home: Path | None, max_tables: int, **options: str) -> None:
     """Look up the tables of FILE at the source and write them down beside it."""
-    from cdc_assets.pipeline.resolve import (  # noqa: PLC0415 - loads the driver
-        read_pipeline,
-        resolve,
-    )
+    from cdc_assets.pipeline.resolve import resolve  # noqa: PLC0415 - loads the driver
 
-    config = read_pipeline(file)
-    found = resolve(file, _filled(options), max_tables=max_tables)
+    config = _read(file, home)
+    found = resolve(file, _filled(options), max_tables=max_tables, has_home=home is not None)
     _say_topics(_spec(config, file, found.tables))
     what = "written" if found.changed else "unchanged"
     click.echo(f"{found.path}: {len(found.tables)} tables, {what}")
+
+
+def _read(file: Path, home: Path | None) -> PipelineConfig:
+    from cdc_assets.pipeline.resolve import read_pipeline  # noqa: PLC0415 - loads the driver
+
+    if home is not None and not (home / "lib").is_dir():
+        raise ConfigurationError(
+            "has no folder lib", field="--flink-cdc-home", value=str(home),
+            hint="Name the folder of an unpacked distribution",
+        )  # fmt: skip
+    return read_pipeline(file, has_home=home is not None)
 
 
 def _filled(options: dict[str, str]) -> Given:
@@ -137,6 +157,11 @@ def _say_topics(spec: StreamSpec) -> None:
 
 
 def _say_readers(spec: StreamSpec, shapes: Sequence[TableShape]) -> None:
+    if spec.engine == "flink-cdc":
+        click.echo(
+            f"one reader for all tables, server ids {spec.server_ids}; types are Flink CDC's"
+        )
+        return
     from cdc_assets.core.readers import plan_readers  # noqa: PLC0415 - beside the others
 
     refused = _refusals(spec, shapes)

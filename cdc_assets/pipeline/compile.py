@@ -52,6 +52,8 @@ def table_refs(config: PipelineConfig, names: Sequence[TableName]) -> tuple[Tabl
         routes = [r for r in config.routes if any(p.matches((database, table)) for p in r.patterns)]
         used.update(id(route) for route in routes)
         topics = list(dict.fromkeys(route.topic_of(table) for route in routes))
+        if config.topic:
+            topics = [config.topic]
         if len(topics) > 1:
             raise routes[-1].origin.refused(
                 f"{database}.{table} has another topic by another route: {' and '.join(topics)}",
@@ -66,7 +68,14 @@ def table_refs(config: PipelineConfig, names: Sequence[TableName]) -> tuple[Tabl
                 f"{', '.join(p.text for p in route.patterns)} matches none of the captured tables",
                 hint="Mend source-table, or take the route out",
             )
-    _refuse_doubles(config, found)
+    for patterns, at in config.transforms:
+        if not any(pattern.matches(name) for pattern in patterns for name in names):
+            raise at.refused(
+                f"{', '.join(p.text for p in patterns)} matches none of the captured tables",
+                hint="Mend source-table, or take the transform out",
+            )
+    if not config.is_native:  # Flink CDC's records say which table they are of.
+        _refuse_doubles(config, found)
     return tuple(found)
 
 
@@ -144,9 +153,19 @@ def compile_stream(
             "is missing: each reader needs ids of its own", field="source.server-id",
             file=config.file, hint="Write 5400-5409, or give server_ids",
         )  # fmt: skip
+    if config.is_native and exclude_columns:
+        raise ConfigurationError(
+            "Flink CDC leaves no columns out by name", field="exclude_columns",
+            value=list(exclude_columns), hint="Write a projection into the file's transform",
+        )  # fmt: skip
+    tables = table_refs(config, names)
+    shared = len({table.target_name for table in tables}) < len(tables)
+    uncounted = config.native.uncounted or ("tables share a topic" if shared else "")
     return StreamSpec(
         name=stream,
-        tables=table_refs(config, names),
+        tables=tables,
+        engine="flink-cdc" if config.is_native else "flink",
+        uncounted=uncounted if config.is_native else "",
         server_ids=ids,
         target_kind="kafka",
         target_database=prefix,

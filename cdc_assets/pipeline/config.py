@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+from cdc_assets.core.native_pipeline import NativePipeline
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import MAX_PARALLELISM
-from cdc_assets.core.table_patterns import TablePattern, parse_patterns
-from cdc_assets.errors import ConfigurationError
+from cdc_assets.core.table_patterns import TablePattern
 from cdc_assets.pipeline.document import Value, read_document
-from cdc_assets.pipeline.options import (
-    IGNORED,
-    IGNORED_PREFIXES,
-    ONLY,
-    REFUSED,
-    REFUSED_PREFIXES,
-)
+from cdc_assets.pipeline.native import NATIVE_PARTS, Transforms, native_parts
+from cdc_assets.pipeline.options import Way
+from cdc_assets.pipeline.reading import Note, Reading, Setting, patterns_of, said, scalar
 
-T = TypeVar("T")
+__all__ = ["Note", "PipelineConfig", "Route", "Setting", "parse_pipeline"]
 
 _MAX_PORT = 65535
 _MAX_NAME = 200
@@ -30,61 +25,6 @@ _SERVERS = "properties.bootstrap.servers"
 _PARTS = ("source", "sink", "route", "pipeline")
 _ROUTE = ("source-table", "sink-table", "replace-symbol", "description")
 _SINKS = ("upsert-kafka", "kafka")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """A value that the file has, or leaves to be filled in.
-
-    Attributes:
-        text: The value, `env:NAME` for an environment variable; empty while it is open.
-        origin: Where it stands.
-    """
-
-    text: str = field(repr=False)
-    origin: Value
-
-    @property
-    def is_open(self) -> bool:
-        """Return whether the file has no value."""
-        return not self.text
-
-    def or_else(self, given: str, *, option: str) -> str:
-        """Return the file's value, or the one that was given beside it.
-
-        Args:
-            given: From the component or the command line; empty for none.
-            option: What gives it, for errors.
-
-        Raises:
-            ConfigurationError: Both have one, or neither.
-        """
-        if not self.is_open and given:
-            raise self.origin.refused(
-                f"the file has a value, and {option} has one, too", hint="Take out one of the two"
-            )
-        if self.is_open and not given:
-            there = self.origin.placeholder
-            raise self.origin.refused(
-                f"the placeholder {there} is not filled in" if there else "is empty",
-                hint=f"Write the value or env:NAME into the file, or give {option}",
-            )
-        return self.text or given
-
-
-@dataclass(frozen=True)
-class Note:
-    """What the file says and the stream does not do, without harm.
-
-    Attributes:
-        place: `file:line:column`.
-        option: Its dotted name.
-        reason: Why not.
-    """
-
-    place: str
-    option: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -114,6 +54,7 @@ class PipelineConfig:
 
     Attributes:
         file: Its name.
+        way: How it runs.
         name: Of the pipeline, empty without one.
         host: Of the source.
         port: Of the source; empty text for the default.
@@ -129,12 +70,16 @@ class PipelineConfig:
         transaction_seconds: Of the writer's transactions, None for the default.
         delivery: None for the default.
         properties: More properties of the producer.
+        topic: Of all tables together, empty where each has its own.
         routes: In the file's order.
         parallelism: None where the file has none.
+        native: What Flink CDC itself is asked for, where it runs the file.
+        transforms: The tables of each transform.
         notes: What is left out.
     """
 
     file: str
+    way: Way
     name: str
     host: Setting
     port: Setting | None
@@ -150,9 +95,17 @@ class PipelineConfig:
     transaction_seconds: float | None
     delivery: str | None
     properties: Mapping[str, str]
+    topic: str
     routes: tuple[Route, ...]
     parallelism: int | None
+    native: NativePipeline
+    transforms: Transforms
     notes: tuple[Note, ...]
+
+    @property
+    def is_native(self) -> bool:
+        """Return whether Flink CDC itself runs the file."""
+        return self.way == "native"
 
     @property
     def open_settings(self) -> tuple[Setting, ...]:
@@ -166,94 +119,53 @@ class PipelineConfig:
         return all(each.is_plain for each in self.tables) and not self.excluded
 
 
-def parse_pipeline(content: bytes, *, file: str) -> PipelineConfig:
+def parse_pipeline(content: bytes, *, file: str, has_home: bool = False) -> PipelineConfig:
     """Read a pipeline definition.
 
+    Args:
+        content: Of the file.
+        file: Its name.
+        has_home: Whether there is a Flink CDC that can run it. The file's sink says whether it
+            does: `upsert-kafka`, and `kafka` with rows as plain JSON, only Flink SQL can write.
+
     Raises:
-        ConfigurationError: It is malformed, or asks for what a Flink SQL stream cannot do; says
+        ConfigurationError: It is malformed, or asks for what cannot be done on its way; says
             option, line and column.
     """
     root = read_document(content, file=file)
-    reading = _Reading(root)
-    reading.refuse_unknown(root, "", _PARTS)
+    sink = root.entries().get("sink")
+    reading = Reading(root, _way(sink) if has_home and sink is not None else "sql")
+    is_native = reading.way == "native"
+    reading.refuse_unknown(root, "", (*_PARTS, *(NATIVE_PARTS if is_native else ())))
     source, sink = reading.needed(root, "source"), reading.needed(root, "sink")
+    if has_home and not is_native:
+        kind = reading.needed(sink, "type")
+        reason = "is written by Flink SQL, not by Flink CDC: the flink-cdc home is not used"
+        reading.notes.append(Note(kind.place, "sink.type", f"{kind.raw} {reason}"))
     pipeline = root.entries().get("pipeline")
     routes = root.entries().get("route")
     return _whole(reading, source, sink, _routes(reading, routes), pipeline)
 
 
-class _Reading:
-    """Reads options and keeps what is left out."""
-
-    def __init__(self, root: Value) -> None:
-        self.root = root
-        self.notes: list[Note] = []
-
-    def refuse_unknown(self, part: Value, name: str, own: Sequence[str]) -> None:
-        """Refuse every option that is not among `own`, and note what is ignored."""
-        for key, value in part.entries().items():
-            option = f"{name}.{key}" if name else key
-            if key in own:
-                continue
-            if not self._is_left_out(option, value):
-                raise value.refused(
-                    "no such option", hint=f"There are {', '.join(own)}, besides what is ignored"
-                )
-
-    def _is_left_out(self, option: str, value: Value) -> bool:
-        if option in IGNORED:
-            self.notes.append(Note(value.place, option, IGNORED[option]))
-            return True
-        for prefix, reason in IGNORED_PREFIXES.items():
-            if option.startswith(prefix):
-                self.notes.append(Note(value.place, option, reason))
-                return True
-        refusal = REFUSED.get(option) or next(
-            (why for prefix, why in REFUSED_PREFIXES.items() if option.startswith(prefix)), None
-        )
-        if refusal is not None:
-            raise value.refused(f"cannot be done: {refusal[0]}", hint=refusal[1])
-        if option.lower() in ONLY:
-            words, hint = ONLY[option.lower()]
-            word = value.raw.strip().lower() if isinstance(value.raw, str) else ""
-            if word not in words:
-                raise value.refused(
-                    f"cannot be done: only {' or '.join(words)}", hint=hint, show=word or None
-                )
-            return True
-        return False
-
-    def needed(self, part: Value, key: str) -> Value:
-        found = part.entries().get(key)
-        if found is None:
-            name = f"{part.field}.{key}" if part.field else key
-            raise ConfigurationError(
-                "is missing", field=name, file=part.place if part.field else part.file
-            )
-        return found
-
-    def open(self, part: Value, key: str) -> Setting:
-        """Return a value that may be left to be filled in."""
-        return self._setting(self.needed(part, key))
-
-    def maybe_open(self, part: Value, key: str) -> Setting | None:
-        value = part.entries().get(key)
-        return None if value is None else self._setting(value)
-
-    def _setting(self, value: Value) -> Setting:
-        is_open = bool(value.placeholder) or value.kind == "null"
-        return Setting("" if is_open else value.text().strip(), value)
+def _way(sink: Value) -> Way:
+    entries = sink.entries()
+    kind, form = (entries.get(name) for name in ("type", "value.format"))
+    is_kafka = kind is not None and isinstance(kind.raw, str) and kind.raw.lower() == "kafka"
+    is_plain = form is not None and isinstance(form.raw, str) and form.raw.lower() == "json"
+    return "native" if is_kafka and not is_plain else "sql"
 
 
 _SOURCE = ("type", "name", "hostname", "port", "username", "password", "tables",
            "tables.exclude", "server-id", "server-time-zone")  # fmt: skip
 _SINK = ("type", "name", _SERVERS, "properties.security.protocol", "properties.sasl.mechanism",
          "properties.transaction.timeout.ms", "sink.delivery-guarantee")  # fmt: skip
+_NATIVE_SINK = ("topic", "include.schema.changes", "exclude.schema.changes")
 _PIPELINE = ("name", "parallelism")
+_NATIVE_PIPELINE = ("user-defined-function", "model")
 
 
 def _whole(
-    reading: _Reading,
+    reading: Reading,
     source: Value,
     sink: Value,
     routes: tuple[Route, ...],
@@ -275,50 +187,56 @@ def _whole(
         port.origin.integer(1, _MAX_PORT)
     properties = _sink_properties(reading, sink)
     name, parallelism = _pipeline(reading, pipeline)
+    native, transforms = native_parts(reading)
+    topic = sink.entries().get("topic")
+    if topic is not None and routes:
+        raise topic.refused("the file has routes, too", hint="Take out one of the two")
     return PipelineConfig(
         file=reading.root.file,
+        way=reading.way,
         name=name,
         host=reading.open(source, "hostname"),
         port=port,
         username=reading.open(source, "username"),
         password=password,
         time_zone="UTC" if zone is None else zone.text(),
-        tables=_patterns(tables),
-        excluded=() if excluded is None else _patterns(excluded),
+        tables=patterns_of(tables),
+        excluded=() if excluded is None else patterns_of(excluded),
         tables_at=tables,
         server_ids=None
         if ids is None or ids.is_open
-        else _said(ids.origin, lambda: ServerIdRange.parse(ids.text)),
+        else said(ids.origin, lambda: ServerIdRange.parse(ids.text)),
         servers=reading.open(sink, _SERVERS),
         security=_security(sink),
         transaction_seconds=_milliseconds(sink.entries().get("properties.transaction.timeout.ms")),
-        delivery=_delivery(sink.entries().get("sink.delivery-guarantee")),
+        delivery=_delivery(reading, sink.entries().get("sink.delivery-guarantee")),
         properties=properties,
+        topic="" if topic is None else topic.text().strip(),
         routes=routes,
         parallelism=parallelism,
+        native=native,
+        transforms=transforms,
         notes=tuple(reading.notes),
     )
 
 
-def _sink_properties(reading: _Reading, sink: Value) -> Mapping[str, str]:
+def _sink_properties(reading: Reading, sink: Value) -> Mapping[str, str]:
+    is_native = reading.way == "native"
     kind = reading.needed(sink, "type")
     if kind.text().lower() not in _SINKS:
         raise kind.refused(f"only {' and '.join(_SINKS)} can be written", show=kind.raw)
-    if kind.text().lower() == "kafka" and "value.format" not in sink.entries():
+    if kind.text().lower() == "kafka" and "value.format" not in sink.entries() and not is_native:
         raise kind.refused(
             "cannot be done: without value.format this sink writes Debezium's change events",
-            hint="Use upsert-kafka, or add 'value.format: json' for rows as plain JSON",
+            hint="Use upsert-kafka, or add 'value.format: json' for rows as plain JSON; change "
+            "events are written where a flink-cdc home is given",
         )
     properties: dict[str, str] = {}
-    known = [*_SINK]
+    known = [*_SINK, *(_NATIVE_SINK if is_native else ())]
     for key, value in sink.entries().items():
-        option = f"sink.{key}"
-        special = option in {*REFUSED, *ONLY} or option.startswith(tuple(REFUSED_PREFIXES))
-        if key.startswith(_PROPERTY) and key not in _SINK and not special:
+        if key.startswith(_PROPERTY) and key not in _SINK and not reading.is_special(f"sink.{key}"):
             known.append(key)
-            properties[key.removeprefix(_PROPERTY)] = (
-                value.raw if value.kind == "bool" and isinstance(value.raw, str) else value.text()
-            )
+            properties[key.removeprefix(_PROPERTY)] = scalar(value)
     reading.refuse_unknown(sink, "sink", known)
     return properties
 
@@ -342,19 +260,26 @@ def _milliseconds(value: Value | None) -> float | None:
     return None if value is None else value.integer(1000, 10**9) / 1000
 
 
-def _delivery(value: Value | None) -> str | None:
+def _delivery(reading: Reading, value: Value | None) -> str | None:
     if value is None:
         return None
     word = value.text().strip().lower().replace("_", "-")
     if word not in {"exactly-once", "at-least-once"}:
         raise value.refused("must be exactly-once or at-least-once", show=value.raw)
+    if reading.way == "native" and word == "exactly-once":
+        raise value.refused(
+            "cannot be done: Flink CDC gives its Kafka writer no transactional id",
+            hint="Write at-least-once, or use upsert-kafka, which Flink SQL writes",
+            show=value.raw,
+        )
     return word
 
 
-def _pipeline(reading: _Reading, pipeline: Value | None) -> tuple[str, int | None]:
+def _pipeline(reading: Reading, pipeline: Value | None) -> tuple[str, int | None]:
     if pipeline is None or pipeline.kind == "null":
         return "", None
-    reading.refuse_unknown(pipeline, "pipeline", _PIPELINE)
+    more = _NATIVE_PIPELINE if reading.way == "native" else ()
+    reading.refuse_unknown(pipeline, "pipeline", (*_PIPELINE, *more))
     name, parallelism = (pipeline.entries().get(key) for key in _PIPELINE)
     if name is not None and len(name.text()) > _MAX_NAME:
         raise name.refused(f"is longer than {_MAX_NAME} characters")
@@ -364,31 +289,17 @@ def _pipeline(reading: _Reading, pipeline: Value | None) -> tuple[str, int | Non
     )
 
 
-def _routes(reading: _Reading, routes: Value | None) -> tuple[Route, ...]:
+def _routes(reading: Reading, routes: Value | None) -> tuple[Route, ...]:
     if routes is None or routes.kind == "null":
         return ()
     return tuple(_route(reading, each) for each in routes.items())
 
 
-def _route(reading: _Reading, route: Value) -> Route:
+def _route(reading: Reading, route: Value) -> Route:
     reading.refuse_unknown(route, "route", _ROUTE)
     source, sink = reading.needed(route, "source-table"), reading.needed(route, "sink-table")
     symbol = route.entries().get("replace-symbol")
     topic = sink.text().strip()
     if symbol is not None and symbol.text() not in topic:
         raise symbol.refused("is not in sink-table", hint=f"sink-table is {topic!r}")
-    return Route(_patterns(source), topic, "" if symbol is None else symbol.text(), route)
-
-
-def _patterns(value: Value) -> tuple[TablePattern, ...]:
-    return _said(value, lambda: parse_patterns(value.text()))
-
-
-def _said(value: Value, call: Callable[[], T]) -> T:
-    """Let an error say where its value stands."""
-    try:
-        return call()
-    except ConfigurationError as error:
-        if error.file:
-            raise
-        raise value.refused(error.message, hint=error.hint) from None
+    return Route(patterns_of(source), topic, "" if symbol is None else symbol.text(), route)

@@ -1,8 +1,13 @@
-"""Options: what a pipeline may say, and what becomes of what a Flink SQL stream cannot do."""
+"""Options: what a pipeline may say on each way that it can run, and what becomes of the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+# As Flink SQL, or handed to Flink CDC itself.
+Way = Literal["sql", "native"]
 
 _LANDS = "a captured table has one topic"
 _READER = "the stream sets up its readers itself, so that a recovery can trust them"
@@ -28,7 +33,7 @@ IGNORED_PREFIXES: Mapping[str, str] = {"sink.aliyun.": _TOPICS}
 REFUSED: Mapping[str, tuple[str, str]] = {
     "transform": (
         "a stream from a pipeline copies rows as they are",
-        "Leave columns out with exclude_columns, compute others in a query of the stream",
+        "Leave columns out with exclude_columns, or give a flink-cdc home and the sink kafka",
     ),
     "source.scan.newly-added-table.enabled": (
         _FIXED, "Run 'cdc-assets pipeline resolve' and take a new snapshot when tables are added",
@@ -104,3 +109,90 @@ ONLY: Mapping[str, tuple[tuple[str, ...], str]] = {
     "pipeline.execution.runtime-mode": (("streaming",), "A stream has no end"),
     "pipeline.local-time-zone": (("utc",), "Points in time are written in UTC"),
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What becomes of the options that the stream does not set by itself.
+
+    Attributes:
+        ignored: Left out, and why.
+        ignored_prefixes: The same by the beginning of the name.
+        refused: Why, and what to do instead.
+        refused_prefixes: The same by the beginning of the name.
+        only: Taken with some values, which the stream has anyway.
+        words: Handed on with one of these values.
+        passed: Handed on as they are.
+    """
+
+    ignored: Mapping[str, str]
+    ignored_prefixes: Mapping[str, str]
+    refused: Mapping[str, tuple[str, str]]
+    refused_prefixes: Mapping[str, tuple[str, str]]
+    only: Mapping[str, tuple[tuple[str, ...], str]]
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    passed: frozenset[str] = frozenset()
+
+
+_NEW_TABLES = "a stream has fixed tables"
+_UID = "operators are called after the stream, so that state is found again"
+_NATIVE_SOURCE = frozenset(
+    f"source.{name}"
+    for name in (
+        "scan.incremental.snapshot.chunk.size", "scan.snapshot.fetch.size",
+        "scan.incremental.snapshot.unbounded-chunk-first.enabled",
+        "scan.incremental.snapshot.backfill.skip", "scan.incremental.snapshot.chunk.key-column",
+        "scan.incremental.close-idle-reader.enabled", "connection.pool.size",
+        "chunk-meta.group.size", "chunk-key.even-distribution.factor.upper-bound",
+        "chunk-key.even-distribution.factor.lower-bound", "schema-change.enabled",
+        "metadata.list", "scan.parse.online.schema.changes.enabled", "include-comments.enabled",
+        "treat-tinyint1-as-boolean.enabled", "use.legacy.json.format",
+    )
+)  # fmt: skip
+SQL = Rules(IGNORED, IGNORED_PREFIXES, REFUSED, REFUSED_PREFIXES, ONLY)
+NATIVE = Rules(
+    ignored={name: reason for name, reason in IGNORED.items() if reason == _READER},
+    ignored_prefixes=IGNORED_PREFIXES,
+    refused={
+        "source.scan.newly-added-table.enabled": (_NEW_TABLES, "Take it out"),
+        "source.scan.binlog.newly-added-table.enabled": (_NEW_TABLES, "Take it out"),
+        **{
+            name: REFUSED[name]
+            for name in (
+                "source.scan.startup.timestamp-millis", "sink.sink.tableId-to-topic.mapping",
+                "sink.properties.group.id", "sink.properties.transactional.id",
+            )
+        },
+        "pipeline.operator.uid.prefix": (_UID, "Take it out"),
+        "pipeline.schema.operator.uid": (_UID, "Take it out"),
+        "pipeline.route-mode": ("each table has a route of its own", "Take it out"),
+    },
+    refused_prefixes={
+        prefix: REFUSED_PREFIXES[prefix]
+        for prefix in (
+            "source.debezium.", "source.jdbc.properties.", "source.scan.startup.specific-offset.",
+            "sink.properties.ssl.", "sink.properties.sasl.",
+        )
+    },
+    only={
+        name: ONLY[name]
+        for name in (
+            "source.scan.startup.mode", "sink.properties.acks",
+            "sink.properties.enable.idempotence", "pipeline.execution.runtime-mode",
+        )
+    },
+    words={
+        "sink.value.format": ("debezium-json", "canal-json"),
+        "sink.key.format": ("json", "csv"),
+        "sink.partition.strategy": ("all-to-zero", "hash-by-key"),
+        "pipeline.schema.change.behavior": (
+            "ignore", "lenient", "try_evolve", "evolve", "exception",
+        ),
+    },
+    passed=_NATIVE_SOURCE | {
+        "sink.sink.add-tableId-to-header-enabled", "sink.sink.custom-header",
+        "sink.debezium-json.include-schema.enabled",
+        "pipeline.schema-operator.rpc-timeout", "pipeline.local-time-zone",
+    },
+)  # fmt: skip
+RULES: Mapping[Way, Rules] = {"sql": SQL, "native": NATIVE}

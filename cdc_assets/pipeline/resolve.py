@@ -60,8 +60,12 @@ class Resolved:
     changed: bool
 
 
-def read_pipeline(path: Path) -> PipelineConfig:
+def read_pipeline(path: Path, *, has_home: bool = False) -> PipelineConfig:
     """Read a pipeline file.
+
+    Args:
+        path: Of the file.
+        has_home: Whether there is a Flink CDC that can run it.
 
     Raises:
         ConfigurationError: It cannot be read, is malformed, or asks for what cannot be done.
@@ -71,7 +75,7 @@ def read_pipeline(path: Path) -> PipelineConfig:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}", file=str(path)) from None
-    return parse_pipeline(content, file=str(path))
+    return parse_pipeline(content, file=str(path), has_home=has_home)
 
 
 def port_of(port: Setting | None, given: str, *, option: str) -> str:
@@ -85,6 +89,7 @@ def resolve(
     *,
     max_tables: int = MAX_TABLES,
     environment: Mapping[str, str] | None = None,
+    has_home: bool = False,
 ) -> Resolved:
     """Look up the tables of a pipeline and write them down beside it.
 
@@ -93,11 +98,12 @@ def resolve(
         given: What the file leaves open.
         max_tables: More than these are refused.
         environment: For `env:NAME`; the process's own by default.
+        has_home: Whether there is a Flink CDC that can run the file.
 
     Raises:
         CdcError: The file, the source or a pattern cannot be used.
     """
-    config = read_pipeline(path)
+    config = read_pipeline(path, has_home=has_home)
     with _session(config, given, environment) as session:
         tables = captured(config, _names(session), max_tables=max_tables)
     table_refs(config, tables)  # A list without a topic for each table is of no use.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -20,7 +20,13 @@ from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import CdcError, ConfigurationError, TargetUnreachable
 from cdc_assets.ports import Key, TopicCount
 from cdc_assets.targets.kafka_client import Cluster, KafkaClient, Placed, Record
-from cdc_assets.targets.kafka_keys import KeyBound, LiveKeys, values_of
+from cdc_assets.targets.kafka_keys import (
+    KeyBound,
+    LiveKeys,
+    is_no_delete,
+    is_no_tombstone,
+    values_of,
+)
 from cdc_assets.targets.kafka_topics import (
     TopicFacts,
     TopicRules,
@@ -58,14 +64,25 @@ class KafkaTarget:
         client: The cluster.
         prefix: Before each topic's name.
         policy: About topics.
+        alive: Says of a record's value that its key is there after it.
     """
 
     def __init__(
-        self, client: KafkaClient, prefix: str = "", *, policy: TopicPolicy | None = None
+        self,
+        client: KafkaClient,
+        prefix: str = "",
+        *,
+        policy: TopicPolicy | None = None,
+        alive: Callable[[bytes | None], bool] = is_no_tombstone,
     ) -> None:
         self._client = client
         self._prefix = prefix
         self._policy = policy or TopicPolicy()
+        self._alive = alive
+
+    def of_change_events(self) -> KafkaTarget:
+        """Return the same for topics in which a delete is an event, and no tombstone."""
+        return KafkaTarget(self._client, self._prefix, policy=self._policy, alive=is_no_delete)
 
     def __repr__(self) -> str:
         """Return servers, prefix and account, without the password."""
@@ -135,7 +152,7 @@ class KafkaTarget:
         key: Sequence[str] = (),
         bound: Key | None = None,
     ) -> int:
-        """Count the keys whose latest committed record is not a tombstone.
+        """Count the keys whose latest committed record is not a delete.
 
         Everything that was in the topic at the call is read, up to the high watermark of that
         moment.
@@ -166,7 +183,7 @@ class KafkaTarget:
             for number, offset, raw, value in self._placed(name, timeout_seconds):
                 ends[number] = offset + 1
                 if upto is None or upto.holds(raw):
-                    live.see(raw, alive=value is not None)
+                    live.see(raw, alive=self._alive(value))
             return TopicCount(live.count(), ends)
 
     def max_key(self, name: str, key: Sequence[str], *, timeout_seconds: float) -> Key | None:

@@ -172,3 +172,34 @@ def read_moment(text: str) -> datetime:
     whole, _, fraction = text.removesuffix("Z").replace("T", " ").partition(".")
     digits = (fraction + "000000")[:6]
     return datetime.fromisoformat(whole) + timedelta(microseconds=int(digits))
+
+
+def is_no_tombstone(value: bytes | None) -> bool:
+    """Return whether a key is there after a record: an upsert's value is the row."""
+    return value is not None
+
+
+def is_no_delete(value: bytes | None) -> bool:
+    """Return whether a key is there after a change event, Debezium's or Canal's, as JSON.
+
+    Raises:
+        TargetError: It is no such event.
+
+    Example:
+        >>> is_no_delete(b'{"before":{"id":1},"after":null,"op":"d"}')
+        False
+        >>> is_no_delete(b'{"old":null,"data":[{"id":1}],"type":"INSERT"}')
+        True
+    """
+    if value is None:
+        return False
+    try:
+        event = cast("dict[str, object]", json.loads(value))
+        event = cast("dict[str, object]", event.get("payload", event))
+        what = event["op"] if "op" in event else event["type"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise TargetError(
+            "a record is no change event in JSON",
+            hint="Another writer shares the topic, or its records are from another stream",
+        ) from None
+    return what not in {"d", "DELETE"}

@@ -17,6 +17,16 @@ TRANSIENT = "transient"
 # Every row of the table of failure texts, in its order: (text, class, kind).
 TABLE = [
     (
+        'Cannot find factory with identifier "kafka" in the classpath.',
+        OPERATOR,
+        "class-path",
+    ),
+    (
+        "java.lang.NoClassDefFoundError: org/apache/flink/cdc/runtime/typeutils/EventTypeInfo",
+        OPERATOR,
+        "class-path",
+    ),
+    (
         (
             "The connector is trying to read binlog starting at "
             "Struct{file=mysql-bin.000999,pos=4}, "

@@ -174,6 +174,17 @@ def test_another_filter_is_inconclusive_because_it_transforms() -> None:
     assert seen.lab.source.conditions == []
 
 
+def test_a_stream_whose_rows_cannot_be_counted_says_why_and_waits_for_nothing() -> None:
+    seen = running()
+    spec = replace(seen.runtime.spec, uncounted="the tables share one topic")
+    seen.runtime = replace(seen.runtime, spec=spec)
+    before = seen.lab.clock.monotonic()
+    found = verdict(seen)
+    assert (found.verdict, found.source_count) == ("Inconclusive", None)
+    assert found.reason == "transformed: the tables share one topic"
+    assert seen.lab.clock.monotonic() == before
+
+
 def test_shards_are_counted_as_a_whole() -> None:
     """Their keys have no common order, also where the target is MySQL."""
     seen = running()

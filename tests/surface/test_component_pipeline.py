@@ -19,8 +19,10 @@ from cdc_assets import (
 )
 from cdc_assets.cli import cli
 from cdc_assets.environment import resolved
-from cdc_assets.flink.resource import FlinkResource
+from cdc_assets.flink.pipeline_engine import PipelineEngine
+from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
+from cdc_assets.targets.kafka_keys import is_no_delete
 from tests.pipeline.files import BATCH, DEFAULT, SINK, SOURCE, TABLES, changed, written
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # loading YAML is beta, says Dagster itself
@@ -213,3 +215,111 @@ def test_connecting_opens_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     spec = wiring.connect().runtime.spec
     assert spec.target_names == ("topic_feedback", "topic_order", "topic_user")
     assert [each.text for each in spec.chosen_by] == ["order_dw.\\.*"]
+
+
+HOME = {"flink_cdc_home": "/opt/flink-cdc", "flink_home": "env:FLINK_HOME"}
+NATIVE = SOURCE + BATCH + SINK.replace("upsert-kafka\n", "kafka\n", 1)
+
+
+def test_a_home_lets_flink_cdc_run_a_file_of_change_events(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {
+        "CDC_SOURCE_HOST": "db.example", "CDC_SOURCE_PASSWORD": "a", "FLINK_HOME": "/opt/flink",
+        "CDC_LEDGER_URL": f"sqlite:///{tmp_path}/ledger.db",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    more = {"flink_sql_gateway_url": "", "flink_jars": ["/jars/udf.jar"], "flink_java": "java17"}
+    with create_defs_folder_sandbox() as sandbox:
+        body = {
+            "type": "cdc_assets.MySqlDatabaseToKafkaComponent",
+            "attributes": {**ATTRIBUTES, **HOME, **more},
+        }
+        path = sandbox.scaffold_component(
+            component_cls=MySqlDatabaseToKafkaComponent, defs_yaml_contents=body
+        )
+        written(Path(path), NATIVE)
+        with sandbox.load_component_and_build_defs(defs_path=path) as (_, defs):
+            wiring = (defs.resources or {})["cdc_shop"]
+            rt = wiring.connect().runtime
+    assert {"shop/stream", "target/topic_user"} <= keys(defs)
+    checks = defs.resolve_asset_graph().asset_check_keys
+    assert "schema_drift" not in {key.name for key in checks}
+    assert isinstance(rt.engine, PipelineEngine)
+    assert rt.spec.engine == "flink-cdc"
+    flink = resolved(wiring.flink)
+    assert (flink.flink_cdc_home, flink.flink_home) == ("/opt/flink-cdc", "/opt/flink")
+    assert (flink.java, flink.jars) == ("java17", ["/jars/udf.jar"])
+    # Its writer has no transactions, and a delete in its topics is an event.
+    assert rt.target._policy.delivery == "at-least-once"
+    assert rt.target._alive is is_no_delete
+
+
+def test_tables_that_share_a_topic_are_assets_of_their_own() -> None:
+    found = keys(load(NATIVE.replace(BATCH, "") + "  topic: all\n", **HOME))
+    assert {f"target/all/order_dw.{name}" for name in ("user", "order", "feedback")} <= found
+
+
+def test_with_a_home_flink_sql_still_writes_the_upsert_topics() -> None:
+    assert "target/topic_user" in keys(load(SOURCE + BATCH + SINK, **HOME))
+    message = refusal(SOURCE + BATCH + SINK, **HOME, flink_sql_gateway_url="")
+    assert "flink_sql_gateway_url: Flink SQL writes this file's sink" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "what"),
+    [
+        (NATIVE, {**HOME, "flink_home": ""}, "flink_home is needed"),
+        (NATIVE, {**HOME, "exclude_columns": ["user.name"]}, "Write a projection"),
+        (NATIVE, {}, "where a flink-cdc home is given"),
+        (NATIVE + "  sink.delivery-guarantee: exactly-once\n", HOME, "no transactional id"),
+    ],
+)
+def test_what_flink_cdc_cannot_run_is_refused(
+    text: str, more: dict[str, object], what: str
+) -> None:
+    assert what in refusal(text, **more)
+
+
+def test_a_stream_and_the_resource_that_runs_it_must_fit(tmp_path: Path) -> None:
+    made = stream_from_pipeline(written(tmp_path, NATIVE), source=OPEN, flink_cdc=True)
+    assert made.is_native
+    parts: dict[str, Any] = {
+        "source": made.source,
+        "target": made.target,
+        "ledger": LedgerResource(url="sqlite:///x.db"),
+    }
+    folders = {"rest_url": "http://f:1", "checkpoint_directory": "file:///c",
+               "savepoint_directory": "file:///s"}  # fmt: skip
+    sql = FlinkResource(sql_gateway_url="http://f:2", **folders)
+    with pytest.raises(ConfigurationError, match="needs a FlinkCdcResource"):
+        build_cdc_definitions(streams=made.spec, flink=sql, **parts)
+    native = FlinkCdcResource(
+        pipeline=str(tmp_path / "shop.yaml"), flink_cdc_home="/c", flink_home="/f", **folders
+    )
+    assert "target/topic_user" in keys(
+        build_cdc_definitions(streams=made.spec, flink=native, **parts)
+    )
+    plain = stream_from_pipeline(written(tmp_path), source=OPEN, flink_cdc=True)
+    assert not plain.is_native
+    with pytest.raises(ConfigurationError, match="needs a FlinkResource"):
+        build_cdc_definitions(streams=plain.spec, flink=native, **parts)
+    with pytest.raises(ConfigurationError, match="a pipeline file is the job of one stream"):
+        build_cdc_definitions(streams=[made.spec, made.spec], flink=native, **parts)
+
+
+def test_check_says_which_way_a_file_runs(tmp_path: Path) -> None:
+    home = tmp_path / "flink-cdc"
+    path = written(tmp_path, NATIVE)
+    assert run("check", str(path))[0] == 2
+    code, output = run("check", str(path), "--flink-cdc-home", str(home))
+    assert (code, "has no folder lib" in output) == (2, True)
+    (home / "lib").mkdir(parents=True)
+    code, output = run("check", str(path), "--flink-cdc-home", str(home))
+    assert (code, f"{path}: runs by Flink CDC" in output) == (0, True)
+    assert "3 tables into 3 topics" in output
+    assert "topic_user" in run("show", "--offline", str(path), "--flink-cdc-home", str(home))[1]
+    written(tmp_path, SOURCE + BATCH + SINK)
+    code, output = run("check", str(path), "--flink-cdc-home", str(home))
+    assert (code, f"{path}: runs as Flink SQL" in output) == (0, True)
+    assert "upsert-kafka is written by Flink SQL, not by Flink CDC" in output

@@ -187,6 +187,33 @@ def test_a_good_topic_has_no_fault() -> None:
     assert list(judge_topic(TopicFacts(**{**GOOD.__dict__, "operations": None}), RULES)) == []
 
 
+@pytest.mark.parametrize(
+    ("kept", "deleted"),
+    [
+        ({"before": None, "after": {"id": 1}, "op": "c"}, {"before": {}, "after": None, "op": "d"}),
+        ({"old": None, "data": [{"id": 1}], "type": "UPDATE"}, {"data": [{}], "type": "DELETE"}),
+        ({"schema": {}, "payload": {"op": "u"}}, {"schema": {}, "payload": {"op": "d"}}),
+    ],
+)
+def test_in_a_topic_of_change_events_a_delete_is_an_event(
+    kept: dict[str, object], deleted: dict[str, object]
+) -> None:
+    there, gone = json.dumps(kept).encode(), json.dumps(deleted).encode()
+    keys = [json.dumps({"TableId": "a.b", "id": number}).encode() for number in (1, 2, 2, 3)]
+    rows: list[Record] = list(zip(keys, (there, there, gone, there), strict=True))
+    plain = KafkaTarget(FakeCluster(topics={"t": rows}))
+    events = plain.of_change_events()
+    assert (plain.count("t", timeout_seconds=1), events.count("t", timeout_seconds=1)) == (3, 2)
+    assert events.count("t", timeout_seconds=1, key=("id",), bound=(1,)) == 1
+
+
+@pytest.mark.parametrize("value", [b"plain", b"[]", b'{"id":1}', b"1"])
+def test_a_record_that_is_no_change_event_is_told(value: bytes) -> None:
+    target = KafkaTarget(FakeCluster(topics={"t": [(b"k", value)]})).of_change_events()
+    with pytest.raises(TargetError, match="no change event"):
+        target.count("t", timeout_seconds=1)
+
+
 def record(key: object, value: object = "v") -> Record:
     return json.dumps({"id": key}).encode(), None if value is None else b"{}"
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
+from types import FrameType
 
 import psutil
 import pytest
@@ -77,6 +82,34 @@ def test_what_a_script_leaves_running_ends_with_it(tmp_path: Path) -> None:
     left = [psutil.Process(child)] if psutil.pid_exists(child) else []
     _, alive = psutil.wait_procs(left, 20)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def test_a_script_ends_with_the_launcher_that_is_interrupted(tmp_path: Path) -> None:
+    """As by Ctrl-C, which does not reach a process in a session of its own."""
+    pid = tmp_path / "pid"
+    text = (
+        "import os, pathlib, time\n"
+        f"pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n"
+        "time.sleep(600)\n"
+    )
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def when_it_runs() -> None:
+        deadline = time.monotonic() + 20
+        while not (pid.exists() and pid.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        threading.Thread(target=when_it_runs, daemon=True).start()
+        with pytest.raises(KeyboardInterrupt):
+            run_script(command(tmp_path, text), budget_seconds=60)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not psutil.pid_exists(int(pid.read_text()))
 
 
 def test_an_interpreter_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -36,11 +36,10 @@ from cdc_assets.operations.recover import recover
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.operations.stop import stop_stream, what_stops
-from cdc_assets.ports import StepRow
 from tests.integration.targets.debezium_lab import DebeziumLab, debezium_lab
 from tests.integration.targets.newest_mysql import newest_mysql
 from tests.integration.targets.sources import sources_of
-from tests.integration.targets.waiting import closing_job, records, until
+from tests.integration.targets.waiting import closing_job, records, switched_over, until
 from tests.integration.test_types import (
     GROUPS,
     STREAM_ROWS_FROM,
@@ -141,20 +140,7 @@ def test_a_stream_is_copied_switched_over_and_equal(lab: DebeziumLab) -> None:
     connection = lab.wiring(spec).connect()
     assert [fault for fault in connection.preflight() if fault.severity == "error"] == []
     with running(connection.runtime) as rt:
-        writer = Writer(stage.source, first_id=501)
-
-        def end_when_reading(step: StepRow) -> None:
-            if step.step == "reading":
-                time.sleep(2)
-                writer.stop()
-
-        writer.start()
-        try:
-            time.sleep(3)
-            stage.switch_over(stage.available_deployment())
-            outcome = recover(rt, worker="test", report=end_when_reading)
-        finally:
-            writer.stop()
+        outcome, written = switched_over(stage, rt, first_id=501)
         by_place = stage.state.source_kind == "mariadb"
         assert outcome.decision == ("Relaunch" if by_place else "Resume")
         until(lambda: differing(lab, rt) == {})
@@ -162,7 +148,7 @@ def test_a_stream_is_copied_switched_over_and_equal(lab: DebeziumLab) -> None:
         assert row is not None
         assert {found.verdict for found in reconcile(rt, row)} == {"InSync"}
         again = sum(repeats(lab, table.target_name) for table in rt.spec.tables)
-        LOG.info("%d rows written, %d events repeated", writer.written, again)
+        LOG.info("%d rows written, %d events repeated", written, again)
         assert again == 0  # the connection was closed, so the offset held all that was read
         # Columns after the switchover need a schema history that is right for green.
         execute(stage.source, "alter table orders add column extra int")
