@@ -9,6 +9,9 @@ never ended is never gone on from.
 from __future__ import annotations
 
 import shutil
+import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from cdc_assets.errors import CheckpointUnreadable, TransplantRefused
@@ -16,7 +19,9 @@ from cdc_assets.flink.directory_copy import inventory_of, publish
 from cdc_assets.flink.state_files import METADATA_NAME
 
 _ATTEMPTS = 5
-_PENDING = "pending"
+_PENDING = "pending-"
+# A look takes seconds; what is this old was left by one that died, or that found a change.
+_LEFT_SECONDS = 3600.0
 
 
 def copy_newest(checkpoints: Path, kept: Path) -> Path | None:
@@ -35,41 +40,69 @@ def copy_newest(checkpoints: Path, kept: Path) -> Path | None:
     Raises:
         CheckpointUnreadable: It cannot be copied.
     """
-    pending = kept / _PENDING
+    _sweep(kept)
     problem = ""
     for _ in range(_ATTEMPTS):
-        shutil.rmtree(pending, ignore_errors=True)
         origin = _newest(checkpoints)
         if origin is None:
             return None
+        # Of this look alone: another one may run beside it, a scheduled one beside a deployment.
+        pending = _folder(kept)
         try:
             held = inventory_of(origin)
             publish(origin, pending / origin.name, {}, before=held, after=held)
         except (OSError, TransplantRefused) as error:
             problem = str(error)
-            continue
+            held = {}
         if METADATA_NAME in held:
             return pending / origin.name
+        shutil.rmtree(pending, ignore_errors=True)
     message = f"no checkpoint could be copied: {problem or 'each was deleted on the way'}"
     raise CheckpointUnreadable(message, path=str(checkpoints))
 
 
 def approve(kept: Path, path: str) -> None:
-    """Move a copy to where it is found, and remove the one before."""
+    """Move a copy to where it is found, and remove older ones.
+
+    A newer one that another look approved meanwhile stays, and is the one that is found.
+
+    Raises:
+        CheckpointUnreadable: It cannot be moved; the older one stays.
+    """
     copy = Path(path)
     target = kept / copy.name
-    if target.exists():
-        shutil.rmtree(copy)
-    else:
-        copy.rename(target)
-    for other in kept.iterdir():
-        if other != target:
+    try:
+        if not target.exists():  # An earlier look, or one beside this, may have approved it.
+            copy.rename(target)
+    except OSError as error:
+        if not target.exists():
+            raise CheckpointUnreadable(f"cannot be kept: {error}", path=path) from error
+    shutil.rmtree(copy.parent, ignore_errors=True)
+    newest = _newest(kept)
+    for other in kept.glob("chk-*"):
+        if newest is not None and _number(other) < _number(newest):
             shutil.rmtree(other, ignore_errors=True)
 
 
 def approved(kept: Path) -> Path | None:
     """Return the newest approved copy; the removal of older ones may have been cut off."""
     return _newest(kept)
+
+
+def _folder(kept: Path) -> Path:
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=_PENDING, dir=kept))
+    except OSError as error:
+        raise CheckpointUnreadable(f"cannot be written: {error}", path=str(kept)) from error
+
+
+def _sweep(kept: Path) -> None:
+    """Remove copies whose looks never ended."""
+    for folder in kept.glob(f"{_PENDING}*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LEFT_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _newest(checkpoints: Path) -> Path | None:

@@ -11,8 +11,11 @@ from cdc_assets.core.paused_tables import PausedTable, resume_label, still_pause
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.source import FileBirth
 from cdc_assets.core.stream import IncarnationKind
+from cdc_assets.errors import Superseded
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import IncarnationRow, StepRow
+
+_ATTEMPTS = 20
 
 
 def paused_tables(rt: StreamRuntime, *, opening: str = "") -> tuple[PausedTable, ...]:
@@ -54,13 +57,18 @@ def without(rt: StreamRuntime, pauses: Sequence[PausedTable]) -> StreamRuntime:
 
 
 def note_paused(rt: StreamRuntime, pauses: Sequence[PausedTable]) -> None:
-    """Record that tables are paused, all of them or none; their numbers are given here."""
+    """Record that tables are paused, all of them or none; their numbers are given here.
+
+    Raises:
+        Superseded: Others go on recording pauses of this stream at the same time.
+    """
     detail: dict[str, object] = {"paused": [_detail(pause) for pause in pauses]}
-    while True:
+    for _ in range(_ATTEMPTS):
         seq = len(rt.ledger.steps(rt.name, _name(rt))) + 1
         step = StepRow(rt.name, _name(rt), seq, "tables paused", detail, rt.clock.now())
         if rt.ledger.append_step(step):
             return
+    raise Superseded(f"stream {rt.name!r}: others record pauses of its tables at the same time")
 
 
 def ever_paused(rt: StreamRuntime) -> frozenset[str]:

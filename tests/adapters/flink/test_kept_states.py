@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +30,8 @@ def test_the_newest_complete_checkpoint_is_copied_whole(tmp_path: Path) -> None:
         checkpoint(job, number)
     checkpoint(job, 11, is_complete=False)
     copy = copy_newest(job, kept)
-    assert copy == kept / "pending" / "chk-10"
+    assert copy is not None
+    assert (copy.name, copy.parents[1]) == ("chk-10", kept)
     shutil.rmtree(job)
     assert {each.name: each.read_bytes() for each in copy.iterdir()} == {
         "state": b"state 10",
@@ -57,14 +60,55 @@ def test_only_an_approved_copy_is_found_and_it_takes_the_place_of_the_one_before
         assert [each.name for each in kept.iterdir()] == [f"chk-{number}"]
 
 
-def test_a_copy_whose_look_never_ended_is_thrown_away_by_the_next(tmp_path: Path) -> None:
+def test_a_copy_whose_look_never_ended_is_thrown_away_after_an_hour(tmp_path: Path) -> None:
     job, kept = tmp_path / "job", tmp_path / "kept"
     checkpoint(job, 9)
-    copy_newest(job, kept)
+    left = copy_newest(job, kept)
+    assert left is not None
     checkpoint(job, 10)
+    young = copy_newest(job, kept)
+    assert young is not None
+    assert left.exists()
+    hours_ago = time.time() - 2 * 3600
+    os.utime(left.parent, (hours_ago, hours_ago))
     copy_newest(job, kept)
-    assert [each.name for each in (kept / "pending").iterdir()] == ["chk-10"]
+    assert not left.exists()
+    assert young.exists()
     assert approved(kept) is None
+
+
+def test_two_looks_beside_each_other_keep_the_newer_state(tmp_path: Path) -> None:
+    job, kept = tmp_path / "job", tmp_path / "kept"
+    checkpoint(job, 7)
+    slow, same = copy_newest(job, kept), copy_newest(job, kept)
+    checkpoint(job, 8)
+    quick = copy_newest(job, kept)
+    assert slow is not None
+    assert same is not None
+    assert quick is not None
+    approve(kept, str(same))
+    approve(kept, str(quick))
+    approve(kept, str(slow))
+    assert approved(kept) == kept / "chk-8"
+    assert [each.name for each in kept.iterdir()] == ["chk-8"]
+
+
+def test_a_copy_that_cannot_be_moved_is_told_and_the_older_one_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, kept = tmp_path / "job", tmp_path / "kept"
+    checkpoint(job, 1)
+    approve(kept, str(copy_newest(job, kept)))
+    checkpoint(job, 2)
+    copy = copy_newest(job, kept)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "rename", full)
+    with pytest.raises(CheckpointUnreadable, match="No space left"):
+        approve(kept, str(copy))
+    assert approved(kept) == kept / "chk-1"
 
 
 def test_a_checkpoint_that_vanishes_while_it_is_copied_is_followed_by_the_next(
@@ -82,8 +126,10 @@ def test_a_checkpoint_that_vanishes_while_it_is_copied_is_followed_by_the_next(
         return found
 
     monkeypatch.setattr(kept_states, "inventory_of", subsumed)
-    assert copy_newest(job, kept) == kept / "pending" / "chk-2"
-    assert [each.name for each in (kept / "pending").iterdir()] == ["chk-2"]
+    copy = copy_newest(job, kept)
+    assert copy is not None
+    assert copy.name == "chk-2"
+    assert list(kept.iterdir()) == [copy.parent]
 
 
 def test_a_folder_that_cannot_be_written_is_told(
