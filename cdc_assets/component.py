@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from cdc_assets.component_base import (
     LINK,
     JobAttributes,
+    TargetPassword,
     number_or_variable,
     said,
     secret_by_name,
@@ -271,6 +272,10 @@ class StreamScaffoldParams(BaseModel):
     server_ids: str = Field(default="5400-5409", description="Replica server ids of the readers.")
     source_host: str = Field(default="env:CDC_SOURCE_HOST", description="Production endpoint.")
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {}
+
 
 def scaffolded(params: StreamScaffoldParams, target: Mapping[str, object]) -> Mapping[str, object]:
     """Return the attributes of a new `defs.yaml`.
@@ -295,7 +300,23 @@ def scaffolded(params: StreamScaffoldParams, target: Mapping[str, object]) -> Ma
     }
 
 
-class MySqlTargetAttributes(dg.Model):
+class StreamScaffolder(dg.Scaffolder[StreamScaffoldParams]):
+    """Writes a `defs.yaml`; subclasses say what they ask for."""
+
+    params: ClassVar[type[StreamScaffoldParams]] = StreamScaffoldParams
+
+    @classmethod
+    def get_scaffold_params(cls) -> type[StreamScaffoldParams]:
+        """Return the options."""
+        return cls.params
+
+    def scaffold(self, request: dg.ScaffoldRequest[StreamScaffoldParams]) -> None:
+        """Write the file."""
+        params = request.params or self.params()
+        dg.scaffold_component(request, scaffolded(params, params.target()))
+
+
+class MySqlTargetAttributes(TargetPassword):
     """The attributes of a component whose target is MySQL."""
 
     target_kind: ClassVar[TargetKind] = "mysql"
@@ -303,19 +324,9 @@ class MySqlTargetAttributes(dg.Model):
     target_host: str = Field(description=f"Host name of the target. {LINK}")
     target_port: int | str = Field(default=3306, description=f"Its TCP port. {LINK}")
     target_username: str = Field(description=f"Account that writes the target tables. {LINK}")
-    target_password: str = Field(
-        description="Its password, as `env:NAME` only.",
-        examples=["env:CDC_TARGET_PASSWORD"],
-        repr=False,
-    )
     target_database: str = Field(
         description="Database that holds the target tables; part of their asset keys."
     )
-
-    @field_validator("target_password")
-    @classmethod
-    def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return secret_by_name(value)
 
     @property
     def target_database_name(self) -> str:
@@ -339,29 +350,20 @@ class MySqlToMySqlScaffoldParams(StreamScaffoldParams):
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
     target_database: str = Field(default="warehouse", description="Holds the target tables.")
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {
+            "target_host": self.target_host,
+            "target_username": "env:CDC_TARGET_USER",
+            "target_password": "env:CDC_TARGET_PASSWORD",
+            "target_database": self.target_database,
+        }
 
-class MySqlToMySqlScaffolder(dg.Scaffolder[MySqlToMySqlScaffoldParams]):
+
+class MySqlToMySqlScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToMySqlScaffoldParams]:
-        """Return the options."""
-        return MySqlToMySqlScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToMySqlScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToMySqlScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToMySqlScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_host": params.target_host,
-        "target_username": "env:CDC_TARGET_USER",
-        "target_password": "env:CDC_TARGET_PASSWORD",
-        "target_database": params.target_database,
-    }
-    return scaffolded(params, target)
+    params = MySqlToMySqlScaffoldParams
 
 
 @dg.scaffold_with(MySqlToMySqlScaffolder)

@@ -95,6 +95,26 @@ class JobAttributes(dg.Model):
         )
 
 
+class TargetPassword(dg.Model):
+    """The password of a target that always asks for one."""
+
+    target_password: str = Field(
+        description="Its password, as `env:NAME` only.",
+        examples=["env:CDC_TARGET_PASSWORD"],
+        repr=False,
+    )
+
+    @field_validator("target_password")
+    @classmethod
+    def _target_password_comes_from_the_environment(cls, value: str) -> str:
+        return secret_by_name(value)
+
+
+def written(value: str | float | bool) -> str:  # noqa: FBT001 - an option's value
+    """Return an option's value as Flink and Kafka read it: Dagster makes numbers of digits."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def secret_by_name(value: str) -> str:
     """Return a secret's `env:NAME`.
 

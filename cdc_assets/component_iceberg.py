@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
 from cdc_assets.component_base import LINK, secret_by_name, text_or_variable
 from cdc_assets.core.iceberg import is_secret
 from cdc_assets.core.stream import TargetKind
@@ -104,27 +104,18 @@ class MySqlToIcebergScaffoldParams(StreamScaffoldParams):
         default="warehouse", description="Namespace that holds the target tables."
     )
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {
+            "target_uri": self.target_uri,
+            "target_database": self.target_database,
+        }
 
-class MySqlToIcebergScaffolder(dg.Scaffolder[MySqlToIcebergScaffoldParams]):
+
+class MySqlToIcebergScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToIcebergScaffoldParams]:
-        """Return the options."""
-        return MySqlToIcebergScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToIcebergScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToIcebergScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToIcebergScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_uri": params.target_uri,
-        "target_database": params.target_database,
-    }
-    return scaffolded(params, target)
+    params = MySqlToIcebergScaffoldParams
 
 
 @dg.scaffold_with(MySqlToIcebergScaffolder)

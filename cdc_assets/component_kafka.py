@@ -9,13 +9,14 @@ from typing import ClassVar
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
+from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
 from cdc_assets.component_base import (
     LINK,
     FlinkType,
     JobAttributes,
     secret_by_name,
     text_or_variable,
+    written,
 )
 from cdc_assets.core.kafka import DEFAULT_TRANSACTION_SECONDS, Delivery, Mechanism, Protocol
 from cdc_assets.core.queries import QuerySpec
@@ -29,11 +30,6 @@ _FLINK = [
     "http://flink:8081", "http://flink:8083", "file:///state/checkpoints",
     "file:///state/savepoints",
 ]  # fmt: skip
-
-
-def _texts(settings: Mapping[str, str | int | float | bool]) -> dict[str, str]:
-    """Return settings as Kafka writes them: Dagster turns a text of digits into a number."""
-    return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in settings.items()}
 
 
 class KafkaTargetAttributes(JobAttributes):
@@ -142,8 +138,8 @@ class KafkaTargetAttributes(JobAttributes):
             create_topics=self.target_create_topics,
             partitions=self.target_partitions,
             replication_factor=self.target_replication_factor,
-            topic_settings=_texts(self.target_topic_settings),
-            producer_properties=_texts(self.target_producer_properties),
+            topic_settings={k: written(v) for k, v in self.target_topic_settings.items()},
+            producer_properties={k: written(v) for k, v in self.target_producer_properties.items()},
             shaded_connector=self.target_shaded_connector,
         )
 
@@ -155,27 +151,18 @@ class MySqlToKafkaScaffoldParams(StreamScaffoldParams):
         default="env:CDC_TARGET_BOOTSTRAP_SERVERS", description="Brokers, host:port."
     )
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {
+            "target_bootstrap_servers": self.target_bootstrap_servers,
+            "target_create_topics": True,
+        }
 
-class MySqlToKafkaScaffolder(dg.Scaffolder[MySqlToKafkaScaffoldParams]):
+
+class MySqlToKafkaScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToKafkaScaffoldParams]:
-        """Return the options."""
-        return MySqlToKafkaScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToKafkaScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToKafkaScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToKafkaScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_bootstrap_servers": params.target_bootstrap_servers,
-        "target_create_topics": True,
-    }
-    return scaffolded(params, target)
+    params = MySqlToKafkaScaffoldParams
 
 
 @dg.scaffold_with(MySqlToKafkaScaffolder)

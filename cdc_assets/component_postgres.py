@@ -6,15 +6,15 @@ from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
-from cdc_assets.component_base import LINK, number_or_variable, secret_by_name, text_or_variable
+from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
+from cdc_assets.component_base import LINK, TargetPassword, number_or_variable, text_or_variable
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import PostgresTargetResource
 
 
-class PostgresTargetAttributes(dg.Model):
+class PostgresTargetAttributes(TargetPassword):
     """The attributes of a component whose target is PostgreSQL."""
 
     target_kind: ClassVar[TargetKind] = "postgres"
@@ -22,11 +22,6 @@ class PostgresTargetAttributes(dg.Model):
     target_host: str = Field(description=f"Host name of the target. {LINK}")
     target_port: int | str = Field(default=5432, description=f"Its TCP port. {LINK}")
     target_username: str = Field(description=f"Role that writes the target tables. {LINK}")
-    target_password: str = Field(
-        description="Its password, as `env:NAME` only.",
-        examples=["env:CDC_TARGET_PASSWORD"],
-        repr=False,
-    )
     target_database: str = Field(
         description=f"Database that holds the schema. {LINK}", examples=["warehouse"]
     )
@@ -42,11 +37,6 @@ class PostgresTargetAttributes(dg.Model):
         description="File of the certificate authorities for `verify`; Flink's task managers "
         "read it at the same path. Empty for the system's own.",
     )
-
-    @field_validator("target_password")
-    @classmethod
-    def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return secret_by_name(value)
 
     @property
     def target_database_name(self) -> str:
@@ -74,30 +64,21 @@ class MySqlToPostgresScaffoldParams(StreamScaffoldParams):
     target_database: str = Field(default="warehouse", description="Database of the target.")
     target_schema: str = Field(default="public", description="Holds the target tables.")
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {
+            "target_host": self.target_host,
+            "target_username": "env:CDC_TARGET_USER",
+            "target_password": "env:CDC_TARGET_PASSWORD",
+            "target_database": self.target_database,
+            "target_schema": self.target_schema,
+        }
 
-class MySqlToPostgresScaffolder(dg.Scaffolder[MySqlToPostgresScaffoldParams]):
+
+class MySqlToPostgresScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToPostgresScaffoldParams]:
-        """Return the options."""
-        return MySqlToPostgresScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToPostgresScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToPostgresScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToPostgresScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_host": params.target_host,
-        "target_username": "env:CDC_TARGET_USER",
-        "target_password": "env:CDC_TARGET_PASSWORD",
-        "target_database": params.target_database,
-        "target_schema": params.target_schema,
-    }
-    return scaffolded(params, target)
+    params = MySqlToPostgresScaffoldParams
 
 
 @dg.scaffold_with(MySqlToPostgresScaffolder)

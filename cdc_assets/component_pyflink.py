@@ -11,6 +11,7 @@ from pydantic import Field, PrivateAttr, model_validator
 from cdc_assets.component import (
     CdcStreamComponent,
     MySqlToMySqlComponent,
+    StreamScaffolder,
     StreamScaffoldParams,
     scaffolded,
 )
@@ -122,26 +123,16 @@ class PyFlinkComponent(CdcStreamComponent):
         )
 
 
-class PyFlinkToPostgresScaffolder(dg.Scaffolder[StreamScaffoldParams]):
+class PyFlinkToPostgresScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is, and a script beside it."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[StreamScaffoldParams]:
-        """Return the options."""
-        return StreamScaffoldParams
 
     def scaffold(self, request: dg.ScaffoldRequest[StreamScaffoldParams]) -> None:
         """Write the files."""
         _scaffold(request, {"target_database": "warehouse", "target_schema": "public"})
 
 
-class PyFlinkToMySqlScaffolder(dg.Scaffolder[StreamScaffoldParams]):
+class PyFlinkToMySqlScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is, and a script beside it."""
-
-    @classmethod
-    def get_scaffold_params(cls) -> type[StreamScaffoldParams]:
-        """Return the options."""
-        return StreamScaffoldParams
 
     def scaffold(self, request: dg.ScaffoldRequest[StreamScaffoldParams]) -> None:
         """Write the files."""

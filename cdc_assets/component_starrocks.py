@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import dagster as dg
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffoldParams, scaffolded
-from cdc_assets.component_base import LINK, number_or_variable, secret_by_name, text_or_variable
+from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
+from cdc_assets.component_base import (
+    LINK,
+    TargetPassword,
+    number_or_variable,
+    text_or_variable,
+    written,
+)
 from cdc_assets.core.starrocks import Delivery, LoadFormat
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import StarRocksTargetResource
 
 
-class StarRocksTargetAttributes(dg.Model):
+class StarRocksTargetAttributes(TargetPassword):
     """The attributes of a component whose target is StarRocks."""
 
     target_kind: ClassVar[TargetKind] = "starrocks"
@@ -28,11 +34,6 @@ class StarRocksTargetAttributes(dg.Model):
         default=8030, description=f"Its HTTP port, which loads go to. {LINK}"
     )
     target_username: str = Field(description=f"Account that loads the target tables. {LINK}")
-    target_password: str = Field(
-        description="Its password, as `env:NAME` only.",
-        examples=["env:CDC_TARGET_PASSWORD"],
-        repr=False,
-    )
     target_database: str = Field(
         description="Database that holds the target tables; part of their asset keys."
     )
@@ -51,11 +52,6 @@ class StarRocksTargetAttributes(dg.Model):
         examples=[{"orders": {"sink.buffer-flush.interval-ms": "5000"}}],
     )
 
-    @field_validator("target_password")
-    @classmethod
-    def _target_password_comes_from_the_environment(cls, value: str) -> str:
-        return secret_by_name(value)
-
     @property
     def target_database_name(self) -> str:
         """Return the name that the target tables' keys carry."""
@@ -73,15 +69,10 @@ class StarRocksTargetAttributes(dg.Model):
             delivery=self.target_delivery,
             load_format=self.target_load_format,
             sink_options={
-                table: {name: _written(value) for name, value in options.items()}
+                table: {name: written(value) for name, value in options.items()}
                 for table, options in self.target_sink_options.items()
             },
         )
-
-
-def _written(value: str | float | bool) -> str:  # noqa: FBT001 - an option's value
-    """Return an option's value as Flink reads it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class MySqlToStarRocksScaffoldParams(StreamScaffoldParams):
@@ -90,29 +81,20 @@ class MySqlToStarRocksScaffoldParams(StreamScaffoldParams):
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="A front end.")
     target_database: str = Field(default="warehouse", description="Holds the target tables.")
 
+    def target(self) -> Mapping[str, object]:
+        """Return the attributes of the target."""
+        return {
+            "target_host": self.target_host,
+            "target_username": "env:CDC_TARGET_USER",
+            "target_password": "env:CDC_TARGET_PASSWORD",
+            "target_database": self.target_database,
+        }
 
-class MySqlToStarRocksScaffolder(dg.Scaffolder[MySqlToStarRocksScaffoldParams]):
+
+class MySqlToStarRocksScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    @classmethod
-    def get_scaffold_params(cls) -> type[MySqlToStarRocksScaffoldParams]:
-        """Return the options."""
-        return MySqlToStarRocksScaffoldParams
-
-    def scaffold(self, request: dg.ScaffoldRequest[MySqlToStarRocksScaffoldParams]) -> None:
-        """Write the file."""
-        params = request.params or MySqlToStarRocksScaffoldParams()
-        dg.scaffold_component(request, _attributes(params))
-
-
-def _attributes(params: MySqlToStarRocksScaffoldParams) -> Mapping[str, object]:
-    target = {
-        "target_host": params.target_host,
-        "target_username": "env:CDC_TARGET_USER",
-        "target_password": "env:CDC_TARGET_PASSWORD",
-        "target_database": params.target_database,
-    }
-    return scaffolded(params, target)
+    params = MySqlToStarRocksScaffoldParams
 
 
 @dg.scaffold_with(MySqlToStarRocksScaffolder)
