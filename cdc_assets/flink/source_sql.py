@@ -148,6 +148,14 @@ def connection_options(
         # No reconnect by itself: it would take the old position to whatever server is behind
         # the endpoint by then. Only the launcher, which proves the server, connects again.
         "debezium.connect.keep.alive": "false",
+        # A poll of the reader's queue returns when a batch is full or this time is over. At
+        # Debezium's 500 ms a chunk of a few rows takes a second, and a change waits for half.
+        "debezium.poll.interval.ms": "20",
+        # All readers of one account and server in a job manager share one pool, which keeps
+        # the size of the first that asked. Each one's start holds a connection while it asks
+        # for a second: at the default, 20, more readers than that wait for each other until
+        # they fail. It grows by need (PooledDataSourceFactory: one idle connection).
+        "connection.pool.size": "1000",
     }
     if source.tls:
         options["debezium.database.ssl.mode"] = "required"
