@@ -38,6 +38,10 @@ _TABLE_MARK = (TABLE_FIELD, "STRING NOT NULL")
 # Rows of other tables have NULL there. Elsewhere a sink's column must not be NULL only in
 # the key, and no key of a captured table is.
 _DROP_OTHERS = {"table.exec.sink.not-null-enforcer": "DROP"}
+# A row of a shared reader goes to every table's statement, and Flink copies it for each one.
+# Copies hold no row longer than its call: the JDBC and upsert-kafka writers copy what they
+# buffer when rows are reused (GenericJdbcSinkFunction, KafkaDynamicSink), the others write bytes.
+_REUSE_ROWS = {"pipeline.object-reuse": "true"}
 # Takes the place of a JDBC sink without moving any operator, so that state still fits.
 _NOWHERE = {"connector": "blackhole"}
 # What is not code in a query: texts, quoted names and comments.
@@ -159,11 +163,20 @@ def render_stream(
     body = "\n".join(f"{insert};" for insert in inserts)
     statement = f"EXECUTE STATEMENT SET BEGIN\n{body}\nEND"
     drops = marked or any(copy.is_sieved for copy in copies.values())
-    config = {**job_settings(spec), **(_DROP_OTHERS if drops else {})}
+    config = {
+        **job_settings(spec),
+        **(_DROP_OTHERS if drops else {}),
+        **(_REUSE_ROWS if _only_copies(spec) else {}),
+    }
     secrets = [("password", source.password), *sink.secrets]
     secrets += lookups.sink.secrets if lookups else ()
     text = _for_people(ddl, statement, config, secrets)
     return RenderedStream(tuple(ddl), statement, config, text, tuple(probes))
+
+
+def _only_copies(spec: StreamSpec) -> bool:
+    """Return whether no operator of the job keeps rows, in state or in a cache."""
+    return not (spec.stateful or spec.materializes or spec.lookup_tables)
 
 
 def _sieves(spec: StreamSpec, each: TableColumns) -> bool:

@@ -143,6 +143,26 @@ def test_a_reader_never_reconnects_by_itself_and_its_job_never_restarts() -> Non
     assert text.config["restart-strategy.type"] == "none"
 
 
+@pytest.mark.parametrize(
+    ("spec", "reuses"),
+    [
+        (SPEC, "true"),
+        (SHARED, "true"),
+        # State holds rows, and so does a lookup's cache.
+        (COUNTING, None),
+    ],
+)
+def test_rows_are_reused_only_where_no_operator_keeps_them(
+    spec: StreamSpec, reuses: str | None
+) -> None:
+    assert render(spec).config.get("pipeline.object-reuse") == reuses
+
+
+def test_readers_of_one_server_do_not_wait_for_each_others_pooled_connections() -> None:
+    # More than 20 readers at the connector's default fail after its connect timeout.
+    assert int(options(render().ddl[0])["connection.pool.size"]) >= 200
+
+
 def test_an_idle_position_follows_the_servers_end() -> None:
     source = options(render().ddl[0])
     keep_alive = int(source["debezium.connect.keep.alive.interval.ms"])

@@ -83,6 +83,11 @@ def test_rows_are_filtered_and_then_looked_up_as_they_pass() -> None:
     assert "'table-name' = 'customers'" in ddl
 
 
+def test_rows_are_not_reused_beside_a_lookups_cache() -> None:
+    assert "pipeline.object-reuse" not in render().config
+    assert "pipeline.object-reuse" in render(replace(TRANSFORM, computed=(), lookups=())).config
+
+
 def test_the_password_of_the_lookup_tables_is_not_shown() -> None:
     text = render()
     assert any("lookup-secret" in each for each in text.ddl)
