@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from cdc_assets import (
     TableRef,
 )
 from cdc_assets.core.readers import plan_readers
-from cdc_assets.errors import CdcError, LabError
+from cdc_assets.errors import CdcError, EngineUnreachable, LabError
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, up
@@ -139,7 +139,9 @@ def measure(stage: Stage, case: Case) -> Measured:
             sum(each.memory_info().rss for each in processes) / 1e6,
         )
     finally:
-        runtime.engine.cancel(job_id, budget_seconds=120)
+        # A cluster that does not answer is the finding, and must not hide it.
+        with suppress(EngineUnreachable):
+            runtime.engine.cancel(job_id, budget_seconds=120)
 
 
 def _create(login: Login, names: list[str]) -> None:

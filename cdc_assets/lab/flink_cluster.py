@@ -104,12 +104,20 @@ def find_java() -> Path:
     return Path(JAVA)
 
 
-def write_configuration(home: Path, ports: FlinkPorts) -> Path:
-    """Write the cluster's configuration folder and return it."""
+def write_configuration(home: Path, ports: FlinkPorts, *, patience: int = 1) -> Path:
+    """Write the cluster's configuration folder and return it.
+
+    Args:
+        home: The lab.
+        ports: Of the cluster.
+        patience: How many times as long as usual a silent process is taken for alive.
+    """
     root = home / "flink"
     for name in ("conf", "plugins", "tmp", "upload", "checkpoints", "savepoints"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    (root / "conf" / "config.yaml").write_text(_configuration(root, ports), encoding="utf-8")
+    (root / "conf" / "config.yaml").write_text(
+        _configuration(root, ports, patience), encoding="utf-8"
+    )
     (root / "conf" / "log4j.properties").write_text(_LOGGING, encoding="utf-8")
     return root / "conf"
 
@@ -224,7 +232,7 @@ def _java_service(
     )
 
 
-def _configuration(root: Path, ports: FlinkPorts) -> str:
+def _configuration(root: Path, ports: FlinkPorts, patience: int) -> str:
     # Values are JSON strings: YAML reads them as they are, whatever the folder's name holds.
     entries: dict[str, str | int] = {
         "jobmanager.rpc.address": "127.0.0.1",
@@ -260,7 +268,7 @@ def _configuration(root: Path, ports: FlinkPorts) -> str:
         # at once is noticed by the time-out only; until then its tasks go on, without a job.
         # Seconds instead of a minute until a killed part of the cluster is noticed and replaced.
         "heartbeat.interval": 500,
-        "heartbeat.timeout": 4000,
+        "heartbeat.timeout": 4000 * patience,
         "cluster.registration.error-delay": "1 s",
         "cluster.registration.refused-registration-delay": "1 s",
         "metrics.fetcher.update-interval": 1000,

@@ -75,7 +75,9 @@ def plan_lab(
         server("target", "mysql", TARGET_VERSION, target_port, _FIRST_SERVER_ID + 2),
     ]
     ports = FlinkPorts(*flink)
-    write_configuration(home, ports)
+    heap_factor = _heap_factor()
+    # With as many more threads, two cores leave a process without a word for longer.
+    write_configuration(home, ports, patience=heap_factor)
     services = [
         *(
             server_service(
@@ -85,7 +87,7 @@ def plan_lab(
             )
             for each in servers
         ),
-        *flink_services(home, cache, ports, system.jars, heap_factor=_heap_factor()),
+        *flink_services(home, cache, ports, system.jars, heap_factor=heap_factor),
         _endpoint(home, endpoint, control, blue_port),
         _rds(home, rds),
         *system.services(home, cache, taken[_PORTS:], accounts),
