@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cdc_assets.core.position import Coordinates, Position
-from cdc_assets.core.stream import JDBC_KINDS, IncarnationKind, StreamSpec
+from cdc_assets.core.stream import IncarnationKind, StreamSpec
+from cdc_assets.core.table_refs import ShardedTable
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,17 @@ def reason_to_stop(spec: StreamSpec, tables: Collection[str], others: Sequence[s
     """
     if spec.engine != "flink" or spec.is_scripted:
         return "its job is not made from its tables"
-    if spec.target_kind not in JDBC_KINDS or spec.resume_form != "specific-offset":
-        return "only copies into MySQL and PostgreSQL go on without one of their tables"
+    if spec.queries:
+        return "its queries keep state, which no start at a place has"
+    if spec.materializes:
+        return "its filters keep rows in Flink's state, which no start at a place has"
+    merged = [
+        table.target_name
+        for table in spec.copied
+        if table.label in tables and isinstance(table, ShardedTable)
+    ]
+    if merged:
+        return f"{', '.join(merged)} is merged from several source tables"
     if not any(table.label not in tables for table in spec.copied):
         return "no other table is copied"
     if others:

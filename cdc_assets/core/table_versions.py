@@ -133,11 +133,7 @@ def version_as_of(
     by_place: dict[Place, list[Position]] = {}
     for seen in positions:
         by_place.setdefault(seen.place, []).append(seen.position)
-    reached = [
-        place
-        for place, each in by_place.items()
-        if all(compare(position, wanted) in {"BEFORE", "SAME"} for position in each)
-    ]
+    reached = _reached(by_place, wanted)
     tied = places(versions, incarnations)
     if not reached or not tied:
         return None
@@ -155,3 +151,24 @@ def version_as_of(
         position=held[0] if held else None,
         is_exact=bool(held) and all(compare(position, wanted) == "SAME" for position in held),
     )
+
+
+def _reached(by_place: Mapping[Place, Sequence[Position]], wanted: Position) -> list[Place]:
+    """Return the places whose rows are all of before a position, or at it.
+
+    A stream that reads rows again stands behind what its table holds already. Such places say
+    nothing: the table has rows of later ones, and older values of some until it is past them.
+    """
+    found: list[Place] = []
+    for place in sorted(by_place):
+        orders = {compare(position, wanted) for position in by_place[place]}
+        if "AFTER" in orders:
+            break
+        is_behind = found and any(
+            compare(one, other) == "BEFORE"
+            for one in by_place[place]
+            for other in by_place[found[-1]]
+        )
+        if orders <= {"BEFORE", "SAME"} and not is_behind:
+            found.append(place)
+    return found

@@ -42,8 +42,6 @@ _DROP_OTHERS = {"table.exec.sink.not-null-enforcer": "DROP"}
 # Copies hold no row longer than its call: the JDBC and upsert-kafka writers copy what they
 # buffer when rows are reused (GenericJdbcSinkFunction, KafkaDynamicSink), the others write bytes.
 _REUSE_ROWS = {"pipeline.object-reuse": "true"}
-# Takes the place of a JDBC sink without moving any operator, so that state still fits.
-_NOWHERE = {"connector": "blackhole"}
 # What is not code in a query: texts, quoted names and comments.
 _NO_CODE = re.compile(r"'(?:[^']|'')*'|`(?:[^`]|``)*`|--[^\n]*|//[^\n]*|/\*.*?\*/", re.DOTALL)
 
@@ -142,9 +140,7 @@ def render_stream(
                     is_sieved=is_sieved,
                 )
                 ddl.extend(lookup.ddl for lookup in copy.lookups)
-                is_dropped = launch.only not in {"", each.table.label}
-                options = _NOWHERE if is_dropped else sink_options(launch, shape.name, sink)
-                ddl.append(copy_sink(sink, shape, copy, options))
+                ddl.append(copy_sink(sink, shape, copy, sink_options(launch, shape.name, sink)))
                 copies[each.table.alias] = copy
     # In the order of the tables, whatever readers they share.
     inserts = [copies[table.alias].insert for table in spec.copied]

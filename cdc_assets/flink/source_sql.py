@@ -13,6 +13,9 @@ from cdc_assets.ports import Launch
 
 # Names of the columns that say which table a row of a shared reader comes from.
 _TABLE_COLUMN = "cdc$table"
+# A reader with this option follows the binlog and its tables' columns, and emits no row
+# (MySqlStreamingChangeEventSource of Flink CDC 3.5: no handler for events of rows).
+_NO_ROWS = {"debezium.skipped.operations": "c,u,d"}
 
 
 @dataclass(frozen=True)
@@ -64,16 +67,38 @@ def reader_sql(
     metadata = f"{quote_identifier(marker)} STRING METADATA FROM 'table_name' VIRTUAL"
     ddl = create_table(name, reader.columns, reader.key, options, more=(metadata,))
     view = _marked_view if is_marked else _view
-    return (ddl, *(view(name, marker, reader, each) for each in reader.tables))
+    return (
+        ddl,
+        *(
+            view(name, _condition(marker, each, is_written=_is_written(launch, each)), reader, each)
+            for each in reader.tables
+        ),
+    )
 
 
 def reader_options(launch: Launch, reader: Reader, source: SourceAccess) -> Mapping[str, str]:
     """Return the options of a reader's DDL in one launch: server, account, start and chunks."""
+    is_read = any(_is_written(launch, each) for each in reader.tables)
     return {
         **_source_options(launch, reader, source),
         **startup_options(launch),
         **_chunking(reader, is_stateful=launch.spec.stateful),
+        **({} if is_read else _NO_ROWS),
     }
+
+
+def _is_written(launch: Launch, each: TableColumns) -> bool:
+    return launch.only in {"", each.table.label}
+
+
+def _condition(marker: str, each: TableColumns, *, is_written: bool) -> str:
+    """Return what is true for the rows of a table, and for none where it is not to be written.
+
+    The plan stays what it is, because state fits no other one. No table's name ends with a
+    space (MySQL manual, "Schema Object Names").
+    """
+    name = each.table.name if is_written else f"{each.table.name} "
+    return f"{quote_identifier(marker)} = {quote_text(name)}"
 
 
 def _marker(reader: Reader) -> str:
@@ -84,16 +109,15 @@ def _marker(reader: Reader) -> str:
     return marker
 
 
-def _view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
+def _view(origin: str, is_own: str, reader: Reader, each: TableColumns) -> str:
     return (
         f"CREATE TEMPORARY VIEW {quote_identifier(each.table.alias)} AS\n"
         f"SELECT {_values(reader, each)}\nFROM {quote_identifier(origin)}\n"
-        f"WHERE {quote_identifier(marker)} = {quote_text(each.table.name)}"
+        f"WHERE {is_own}"
     )
 
 
-def _marked_view(origin: str, marker: str, reader: Reader, each: TableColumns) -> str:
-    is_own = f"{quote_identifier(marker)} = {quote_text(each.table.name)}"
+def _marked_view(origin: str, is_own: str, reader: Reader, each: TableColumns) -> str:
     field = f"CASE WHEN {is_own} THEN {quote_text(each.table.label)} END"
     return (
         f"CREATE TEMPORARY VIEW {quote_identifier(each.table.alias)} AS\n"

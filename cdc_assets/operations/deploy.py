@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cdc_assets.core.paused_tables import oldest
 from cdc_assets.core.position import Position
-from cdc_assets.core.stream import plan_of
+from cdc_assets.core.stream import TargetKind, plan_of
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
 from cdc_assets.operations.drain import all_reached
 from cdc_assets.operations.launch import Start, launch, outlive_orphans, prove, wait_reading
@@ -30,6 +30,8 @@ from cdc_assets.ports import IncarnationRow, Launch, StateView
 _ENDED = frozenset({"FAILED", "FINISHED", "CANCELED", "GONE"})
 _AGAIN = "Materialize the snapshot with 'again'"
 _NONE: Mapping[str, str] = {}
+# What their writers hold at a checkpoint is committed when it is complete, from Flink's state.
+_COMMITTED_LATER: frozenset[TargetKind] = frozenset({"kafka", "iceberg"})
 
 
 @dataclass(frozen=True)
@@ -164,6 +166,8 @@ def place_of(
     """
     record, since = record_of(rt, row.number), launch_end(rt, row.number)
     problems = [split.reason for split in state.splits if not split.usable_without_state]
+    if rt.spec.target_kind in _COMMITTED_LATER and not _is_committed(rt, row, state):
+        problems.append("its job died, so rows that it wrote may be uncommitted but for this state")
     if anchor_of(rt, row.number) is None or record is None or since is None:
         problems.append("nothing is recorded of its launch")
     elif not all_reached(row, state, since):
@@ -180,6 +184,15 @@ def place_of(
             hint=_AGAIN,
         )
     return oldest(positions_of(state, row.identity, None))
+
+
+def _is_committed(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> bool:
+    """Return whether a state is of a stop that ended well, which commits before it ends."""
+    return rt.engine.job(row.job_id).state == "FINISHED" or any(
+        each.savepoint and each.path == state.path
+        for each in rt.ledger.positions(rt.name)
+        if each.incarnation == row.number
+    )
 
 
 def _end_catch_up(rt: StreamRuntime) -> None:

@@ -12,10 +12,48 @@ from cdc_assets.ports import StepRow
 
 Detail = Mapping[str, object]
 Report = Callable[[StepRow], None]
+# Another worker takes a number now and then; all of these in a row only where many race.
+_ATTEMPTS = 20
 
 
 def silent(_: StepRow) -> None:
     """Report nothing."""
+
+
+def unasked() -> None:
+    """Go on."""
+
+
+def append(
+    rt: StreamRuntime,
+    name: str,
+    step: str,
+    detail: Detail,
+    *,
+    before: Callable[[], None] = unasked,
+) -> StepRow:
+    """Append a step with the next free number, and return it.
+
+    Args:
+        rt: The stream.
+        name: Of the recovery, or of what else the step belongs to.
+        step: What was done.
+        detail: What is needed to go on after it.
+        before: Called before each attempt.
+
+    Raises:
+        Superseded: Others took each number at the same time.
+    """
+    for _ in range(_ATTEMPTS):
+        before()
+        seq = len(rt.ledger.steps(rt.name, name)) + 1
+        row = StepRow(rt.name, name, seq, step, detail, rt.clock.now())
+        if rt.ledger.append_step(row):
+            return row
+    raise Superseded(
+        f"{name}: others recorded {_ATTEMPTS} steps before {step!r} could be",
+        hint="Nothing was done; try again",
+    )
 
 
 @dataclass(frozen=True)
@@ -57,23 +95,12 @@ class Journal:
 
     def note(self, step: str, detail: Detail) -> Detail:
         """Append a step; another worker's row of the same number only shifts this one."""
-        while True:
-            self.stay()
-            seq = len(self.rt.ledger.steps(self.rt.name, self.recovery)) + 1
-            row = StepRow(self.rt.name, self.recovery, seq, step, detail, self.rt.clock.now())
-            if self.rt.ledger.append_step(row):
-                self.report(row)
-                return detail
+        self.report(append(self.rt, self.recovery, step, detail, before=self.stay))
+        return detail
 
     def sign_on(self) -> None:
         """Record that this worker takes the recovery up."""
-        while True:
-            seq = len(self.rt.ledger.steps(self.rt.name, self.recovery)) + 1
-            detail = {"worker": self.worker}
-            row = StepRow(self.rt.name, self.recovery, seq, WORKER, detail, self.rt.clock.now())
-            if self.rt.ledger.append_step(row):
-                self.report(row)
-                return
+        self.report(append(self.rt, self.recovery, WORKER, {"worker": self.worker}))
 
     def stay(self) -> None:
         """Go on only while no newer worker signed on.

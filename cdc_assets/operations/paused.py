@@ -11,11 +11,9 @@ from cdc_assets.core.paused_tables import PausedTable, resume_label, still_pause
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.source import FileBirth
 from cdc_assets.core.stream import IncarnationKind
-from cdc_assets.errors import Superseded
+from cdc_assets.operations.journal import append
 from cdc_assets.operations.runtime import StreamRuntime
-from cdc_assets.ports import IncarnationRow, StepRow
-
-_ATTEMPTS = 20
+from cdc_assets.ports import IncarnationRow
 
 
 def paused_tables(rt: StreamRuntime, *, opening: str = "") -> tuple[PausedTable, ...]:
@@ -62,13 +60,7 @@ def note_paused(rt: StreamRuntime, pauses: Sequence[PausedTable]) -> None:
     Raises:
         Superseded: Others go on recording pauses of this stream at the same time.
     """
-    detail: dict[str, object] = {"paused": [_detail(pause) for pause in pauses]}
-    for _ in range(_ATTEMPTS):
-        seq = len(rt.ledger.steps(rt.name, _name(rt))) + 1
-        step = StepRow(rt.name, _name(rt), seq, "tables paused", detail, rt.clock.now())
-        if rt.ledger.append_step(step):
-            return
-    raise Superseded(f"stream {rt.name!r}: others record pauses of its tables at the same time")
+    append(rt, _name(rt), "tables paused", {"paused": [_detail(pause) for pause in pauses]})
 
 
 def ever_paused(rt: StreamRuntime) -> frozenset[str]:

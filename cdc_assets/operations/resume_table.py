@@ -32,7 +32,7 @@ from cdc_assets.operations.schema_record import (
     tables_of,
 )
 from cdc_assets.operations.schema_watch import PAUSED, RESUMING, PausedLook, look_at_schema
-from cdc_assets.ports import IncarnationRow, Launch
+from cdc_assets.ports import IncarnationRow, Launch, MakingTarget
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Resumption:
         only: The stream as the table's own job takes it.
         start: Where that job begins.
         together: The stream with the table.
+        is_there: Whether the target table exists; otherwise it is made first.
     """
 
     pause: PausedTable
@@ -52,6 +53,7 @@ class Resumption:
     only: StreamRuntime
     start: Start
     together: StreamRuntime
+    is_there: bool = True
 
     @property
     def again(self) -> bool:
@@ -62,7 +64,7 @@ class Resumption:
     def text(self) -> str:
         """Return what is done, in one line."""
         way = (
-            "it is copied anew"
+            f"it is copied anew{'' if self.is_there else ', into a table that is made'}"
             if self.again
             else f"its rows are read again from {self.start.restore_path}, at {self.pause.position}"
         )
@@ -95,20 +97,15 @@ def plan_resume(rt: StreamRuntime, name: str, *, again: bool = False) -> Resumpt
     look = _ready(rt, pause)
     label = resume_label(rt.name, row.number, pause.number)
     together = running(rt, opening=label)
-    # A column that the target does not have is found here, before anything is stopped.
-    rt.engine.rendered(Launch(row.job_id, "", together.spec, row.server))
     steps = {step.step: step.detail for step in rt.ledger.steps(rt.name, label)}
     # What is taken up again goes on as it began.
     again = bool(steps[LOOKED]["again"]) if LOOKED in steps else again
+    is_there = not again or _is_there(rt, table)
+    if is_there:
+        _refuse_unfit(rt, row, together)
     if again:
-        if "stopped" not in steps and rt.target.count(
-            table.target_name, timeout_seconds=rt.budgets.reconcile_seconds
-        ):
-            raise ConfigurationError(
-                "holds rows; those that were deleted at the source since would stay",
-                field=rt.spec.target_label(table.target_name),
-                hint="Empty it, then resume the table",
-            )
+        if is_there and "stopped" not in steps:
+            _refuse_rows(rt, table)
         start = Start(rt.source.endpoint, expected=anchor_of(rt, row.number))
         own = with_tables(rt.spec, {pause.table})
     else:
@@ -118,7 +115,40 @@ def plan_resume(rt: StreamRuntime, name: str, *, again: bool = False) -> Resumpt
     seconds = rt.budgets.snapshot_seconds if again else rt.budgets.drain_seconds
     budgets = replace(rt.budgets, drain_seconds=seconds)
     only = replace(rt, spec=own, only=pause.table, budgets=budgets)
-    return Resumption(pause, row, only, start, together)
+    return Resumption(pause, row, only, start, together, is_there=is_there)
+
+
+def _refuse_unfit(rt: StreamRuntime, row: IncarnationRow, together: StreamRuntime) -> None:
+    """Find a column that the target does not have before anything is stopped."""
+    rt.engine.rendered(Launch(row.job_id, "", together.spec, row.server))
+
+
+def _is_there(rt: StreamRuntime, table: TableRef) -> bool:
+    """Return whether the target table exists; one that does not is made, where that is possible."""
+    if not isinstance(rt.target, MakingTarget):
+        return True
+    try:
+        rt.target.shapes([table.target_name])
+    except ConfigurationError:
+        return False
+    return True
+
+
+def _refuse_rows(rt: StreamRuntime, table: TableRef) -> None:
+    """Refuse a target table that is not empty.
+
+    Raises:
+        ConfigurationError: It holds rows.
+    """
+    if rt.target.count(table.target_name, timeout_seconds=rt.budgets.reconcile_seconds):
+        way = "Empty it"
+        if rt.spec.target_kind == "kafka":
+            way = "Write a tombstone for each of its keys, or delete the topic"
+        raise ConfigurationError(
+            "holds rows; those that were deleted at the source since would stay",
+            field=rt.spec.target_label(table.target_name),
+            hint=f"{way}, then resume the table",
+        )
 
 
 def _paused(rt: StreamRuntime, name: str) -> tuple[PausedTable, TableRef]:
@@ -202,6 +232,11 @@ def resume_table(
         Superseded: A newer worker took over.
     """
     plan = plan_resume(rt, name, again=again)
+    if not plan.is_there and isinstance(rt.target, MakingTarget):
+        shapes = rt.source.shapes(rt.source.endpoint, plan.only.spec.tables)
+        rt.target.make_missing(plan.only.spec, shapes)
+        # Where it may not be made, this says so before anything is stopped.
+        _refuse_unfit(rt, plan.row, plan.together)
     label = resume_label(rt.name, plan.row.number, plan.pause.number)
     journal = Journal(rt, label, worker, report)
     journal.sign_on()

@@ -163,11 +163,11 @@ class FakeEngine:
         return state.view()
 
     def latest_state(self, job_id: str) -> StateView | None:
-        """Return the newest checkpoint, also of a forgotten job."""
+        """Return the newest checkpoint or savepoint, also of a forgotten job."""
         self.faults.check("latest_state", "before")
         if self.reachable:
             self.pump()
-        newest = self._newest(job_id, savepoints=False)
+        newest = self._newest(job_id, savepoints=True)
         self.faults.check("latest_state", "after")
         return newest.view() if newest else None
 

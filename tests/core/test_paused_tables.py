@@ -19,7 +19,7 @@ from cdc_assets.core.paused_tables import (
 from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import IncarnationKind, ReaderSharing, StreamSpec
-from cdc_assets.core.table_refs import TableRef
+from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.transform import Transform
 from cdc_assets.testing.builders import position
 
@@ -28,6 +28,11 @@ A, B, C = (TableRef("shop", name) for name in "abc")
 
 def spec(**more: object) -> StreamSpec:
     return StreamSpec("s", (A, B, C), ServerIdRange(1, 50), "dw", **more)  # type: ignore[arg-type]
+
+
+FILTER = Transform("b", filter="n > 1")
+SHARDS = ShardedTable("user_[0-9]+", "users_[0-9]+", "all_users")
+SHARDED = StreamSpec("s", (A, SHARDS), ServerIdRange(1, 50), "dw", target_kind="iceberg")
 
 
 def pause(table: TableRef = A, number: str = "1.0", incarnation: int = 2) -> PausedTable:
@@ -89,10 +94,16 @@ def test_a_stream_without_a_table_loses_what_is_said_of_it() -> None:
         (spec(target_kind="postgres"), {A.label, B.label}, [], ""),
         (spec(), {A.label, B.label, C.label}, [], "no other table"),
         (spec(), {A.label}, ["shop.b.x: new column"], "other tables changed, too: shop.b.x"),
-        (spec(target_kind="kafka"), {A.label}, [], "only copies into MySQL and PostgreSQL"),
-        (spec(target_kind="iceberg"), {A.label}, [], "only copies into MySQL and PostgreSQL"),
-        (spec(queries=(QuerySpec("q", "SELECT 1"),)), {A.label}, [], "only copies"),
+        (spec(target_kind="kafka"), {A.label}, [], ""),
+        (spec(target_kind="iceberg"), {A.label}, [], ""),
+        (spec(target_kind="starrocks"), {A.label}, [], ""),
+        (spec(target_kind="iceberg", transforms=(FILTER,)), {A.label}, [], "its filters keep rows"),
+        (spec(transforms=(FILTER,)), {A.label}, [], ""),
+        (spec(queries=(QuerySpec("q", "SELECT 1"),)), {A.label}, [], "its queries keep state"),
         (spec(is_scripted=True), {A.label}, [], "not made from its tables"),
+        (spec(target_kind="kafka", engine="debezium"), {A.label}, [], "not made from its tables"),
+        (SHARDED, {SHARDS.label}, [], "all_users is merged from several source tables"),
+        (SHARDED, {A.label}, [], ""),
     ],
 )
 def test_where_more_than_the_place_matters_the_whole_stream_stops(

@@ -136,3 +136,22 @@ def test_a_lineage_that_bites_its_tail_ends() -> None:
 def test_a_summary_without_a_number_is_no_tie() -> None:
     broken = replace(CHAIN[0], summary={"flink.job-id": "job1"})
     assert broken.tie is None
+
+
+def test_a_version_that_is_read_again_holds_what_came_after_its_position() -> None:
+    """The second incarnation began at 300, before the 500 that the table held by then."""
+    versions = (commit(4, 1, "job2"), commit(5, 2, "job2", parent=4), *CHAIN[1:])
+    versions = (versions[1], versions[0], *versions[2:])
+    again = [SeenPosition(2, 1, at(350)), SeenPosition(2, 2, at(700))]
+    positions = (*SEEN[:2], *again)
+
+    def found(offset: int) -> tuple[int, int | None, bool]:
+        answer = version_as_of(versions, JOBS, positions, at(offset))
+        assert answer is not None
+        place = answer.position.coordinates.pos if answer.position else None
+        return answer.version.snapshot_id, place, answer.is_exact
+
+    assert found(400) == (1, 200, False)
+    assert found(500) == (2, 500, True)
+    assert found(600) == (2, 500, False)
+    assert found(700) == (5, 700, True)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from cdc_assets.core.columns import TableShape
+from cdc_assets.core.paused_tables import PausedTable
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Hold, Policy, decide
-from cdc_assets.errors import CdcError, ConfigurationError, RecoveryBlocked
+from cdc_assets.core.stream import StreamSpec, TargetKind
+from cdc_assets.errors import CdcError, ConfigurationError, RecoveryBlocked, Superseded
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.observe import Memory, observe
-from cdc_assets.operations.paused import paused_tables
+from cdc_assets.operations.paused import note_paused, paused_tables
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.recover import recover
 from cdc_assets.operations.resume_table import plan_resume, resume_table
@@ -22,9 +26,10 @@ from cdc_assets.operations.schema_apply import follow_schema
 from cdc_assets.operations.schema_watch import Watched, look_at_schema, watch_schema
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.operations.stop import stop_stream, what_stops
-from cdc_assets.ports import Launch
+from cdc_assets.ports import Launch, StepRow
 from cdc_assets.testing.builders import BlueGreen
 from cdc_assets.testing.faults import Killed, KillSwitch
+from cdc_assets.testing.target import FakeTarget
 from tests.operations.test_recover import Overtaken
 from tests.operations.world import (
     ITEMS,
@@ -75,11 +80,14 @@ def test_every_look_says_which_table_is_paused_since_when_where_and_why() -> Non
     assert {found[ITEMS].verdict, found[USERS].verdict} == {"InSync"}
 
 
-@pytest.mark.parametrize("gtid", [False, True])
+@pytest.mark.parametrize(
+    ("gtid", "kind"),
+    [(False, "mysql"), (True, "mysql"), (False, "iceberg"), (True, "starrocks")],
+)
 def test_a_resumed_table_is_read_again_from_before_its_change_and_the_others_repeat_nothing(
-    *, gtid: bool
+    *, gtid: bool, kind: TargetKind
 ) -> None:
-    seen = paused(gtid=gtid)
+    seen = paused(gtid=gtid, kind=kind)
     seen.lab.engine.pump(3)
     before = {uid: count for uid, count in seen.lab.target.deliveries.items() if count > 1}
     seen.follow()
@@ -269,6 +277,110 @@ def test_a_failed_job_goes_on_without_the_table_that_broke_it() -> None:
     assert seen.lost() == {ORDERS}
 
 
+def test_rows_that_only_a_dead_job_s_state_can_commit_are_not_left_behind() -> None:
+    """A lake's writer commits a checkpoint after it is complete, and the job died before."""
+    seen = shop(kind="iceberg")
+    seen.change()
+    seen.write()
+    seen.lab.engine.fail(seen.lab.engine.live[0], "Data truncation", "needs-operator")
+    assert "may be uncommitted" in stays_whole(seen, seen.runtime).detail
+    seen.follow()
+    deploy(seen.runtime)
+    seen.check(repeated=None)
+
+
+def test_a_resumption_whose_job_died_goes_on_with_its_state() -> None:
+    seen = paused(kind="iceberg")
+    seen.follow()
+    original = seen.lab.engine.stop
+
+    def strike(job_id: str, *, purpose: str, budget_seconds: float) -> object:
+        seen.lab.engine.stop = original  # type: ignore[method-assign]
+        seen.lab.engine.fail(job_id, "Data truncation", "needs-operator")
+        return original(job_id, purpose=purpose, budget_seconds=budget_seconds)
+
+    seen.lab.engine.stop = strike  # type: ignore[assignment] - one fake call replaced
+    with pytest.raises(ConfigurationError, match="may be uncommitted"):
+        resume_table(seen.runtime, "orders", worker="w")
+    seen.write()
+    assert seen.lost() == {ORDERS}
+    resume_table(seen.runtime, "orders", worker="w")
+    seen.check(repeated=None)
+
+
+def test_a_savepoint_that_flink_forgot_the_job_of_is_known_by_the_ledger() -> None:
+    seen = shop(kind="iceberg")
+    seen.change()
+    seen.write()
+    begun = False
+
+    def die() -> None:
+        nonlocal begun
+        begun = True
+        job_id = newest(seen.runtime).job_id  # type: ignore[union-attr]
+        del seen.lab.engine.jobs[job_id]
+
+    follow_schema(seen.runtime, begin=die)
+    assert begun
+    seen.write()
+    assert seen.lost() == {ORDERS}
+
+
+class MakingTarget(FakeTarget):
+    """A target that makes tables, if it may."""
+
+    makes = True
+
+    def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+        """Define the tables that are missing as their sources are."""
+        found = {shape.label: shape for shape in shapes}
+        missing = [table for table in spec.copied if table.target_name not in self.defined]
+        for table in missing if self.makes else ():
+            self.define(replace(found[table.label], database="warehouse"))
+        return [table.target_name for table in missing] if self.makes else []
+
+
+def test_a_table_that_is_copied_anew_may_be_dropped_and_is_made_again() -> None:
+    seen = paused(column=RENAMED)
+    target = MakingTarget()
+    target.tables, target.defined = seen.lab.target.tables, seen.lab.target.defined
+    seen.lab.target = seen.lab.engine.target = target
+    rt = replace(seen.runtime, target=target)
+    del target.defined["orders"]
+    target.tables["orders"].clear()
+    target.makes = False
+    original = seen.lab.engine.rendered
+
+    def strict(launch: Launch) -> str:
+        target.shapes(launch.spec.target_names)
+        return original(launch)
+
+    seen.lab.engine.rendered = strict  # type: ignore[method-assign] - as the real one does
+    with pytest.raises(ConfigurationError, match="no such target table"):
+        resume_table(rt, "orders", worker="w", again=True)
+    assert len(seen.lab.engine.live) == 1
+    target.makes = True
+    assert "into a table that is made" in plan_resume(rt, "orders", again=True).text
+    assert "orders" not in target.defined
+    resume_table(rt, "orders", worker="w", again=True)
+    seen.check(repeated=None)
+
+
+def test_a_pause_that_others_come_before_each_time_is_given_up() -> None:
+    seen = shop()
+    taken = 0
+
+    def refuse(_: StepRow) -> bool:
+        nonlocal taken
+        taken += 1
+        return False
+
+    seen.lab.ledger.append_step = refuse  # type: ignore[method-assign] - one fake call replaced
+    with pytest.raises(Superseded, match="others recorded 20 steps"):
+        note_paused(seen.runtime, [PausedTable(ORDERS, "", 2, "why")])
+    assert taken == 20
+
+
 def test_a_stream_that_a_person_stopped_is_not_started_by_a_pause() -> None:
     seen = shop()
     stop_stream(seen.runtime, what_stops(seen.runtime))
@@ -289,7 +401,7 @@ def stays_whole(seen: World, rt: StreamRuntime) -> Watched:
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"target_kind": "starrocks"}, "only copies into MySQL and PostgreSQL"),
+        ({"queries": (QuerySpec("q", "SELECT 1"),)}, "its queries keep state"),
         ({"is_scripted": True}, "not made from its tables"),
     ],
 )

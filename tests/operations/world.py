@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.paused import paused_tables
 from cdc_assets.operations.recover import Outcome, recover
@@ -124,6 +125,8 @@ class Shop(World):
 
     def follow(self, column: Column = WIDE, table: str = ORDERS) -> None:
         """Run the statement at the target."""
+        if self.lab.spec.target_kind == "iceberg" and column.data_type == "bigint":
+            column = replace(column, data_type="long", column_type="long")
         self.lab.target.define(shaped(table.replace("shop", "warehouse"), column))
 
     def paused(self) -> list[str]:
@@ -136,9 +139,9 @@ class Shop(World):
         return {table for table, _ in self.lab.target.lost(server, self.lab.spec)}
 
 
-def shop(*, gtid: bool = False, uuids: bool = True) -> Shop:
+def shop(*, gtid: bool = False, uuids: bool = True, kind: TargetKind = "mysql") -> Shop:
     lab = BlueGreen(gtid=gtid, uuids=uuids, tables=TABLES)
-    lab.spec = replace(lab.spec, readers="shared")
+    lab.spec = replace(lab.spec, readers="shared", target_kind=kind)
     made = Shop(lab)
     for table in TABLES:
         made.change(TINY, table)
@@ -150,9 +153,9 @@ def shop(*, gtid: bool = False, uuids: bool = True) -> Shop:
     return made
 
 
-def paused(*, column: Column = WIDE, gtid: bool = False) -> Shop:
+def paused(*, column: Column = WIDE, gtid: bool = False, kind: TargetKind = "mysql") -> Shop:
     """Return a shop whose orders were changed, paused and written to since."""
-    made = shop(gtid=gtid)
+    made = shop(gtid=gtid, kind=kind)
     made.change(column)
     made.write()
     assert follow_schema(made.runtime).act == "table paused"

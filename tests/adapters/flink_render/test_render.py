@@ -355,14 +355,25 @@ def test_tls_is_asked_of_readers_and_writer() -> None:
     assert "sslMode=REQUIRED" in options(text.ddl[1])["url"]
 
 
-@pytest.mark.parametrize("spec", [SPEC, SHARED], ids=["per-table", "shared"])
-def test_a_catch_up_is_the_same_job_and_writes_one_table(spec: StreamSpec) -> None:
-    """Flink finds state by an operator's place, so nothing but the options of sinks differs."""
-    whole, only = render(spec), render(spec, only="shop.users")
+def test_a_catch_up_is_the_same_job_and_the_other_readers_emit_no_row() -> None:
+    """Flink finds state by an operator's place, so nothing but options of readers differs."""
+    whole, only = render(SPEC), render(SPEC, only="shop.users")
     assert only.statement == whole.statement
     assert only.config == whole.config
-    differing = [(old, new) for old, new in zip(whole.ddl, only.ddl, strict=True) if old != new]
-    ((old, new),) = differing
-    assert options(new) == {"connector": "blackhole"}
+    ((old, new),) = differing(whole, only)
+    assert options(new) == {**options(old), "debezium.skipped.operations": "c,u,d"}
     assert options(old)["table-name"] == "orders"
     assert old.partition(" WITH (")[0] == new.partition(" WITH (")[0]
+
+
+def test_a_catch_up_of_a_shared_reader_takes_no_row_for_another_table_s() -> None:
+    """No name ends with a space, and two views stay two: equal ones would be planned as one."""
+    whole, only = render(SHARED), render(SHARED, only="shop.users")
+    assert only.statement == whole.statement
+    ((old, new),) = differing(whole, only)
+    assert old.count("= 'orders'") == 1
+    assert new == old.replace("= 'orders'", "= 'orders '")
+
+
+def differing(whole: RenderedStream, only: RenderedStream) -> list[tuple[str, str]]:
+    return [(old, new) for old, new in zip(whole.ddl, only.ddl, strict=True) if old != new]

@@ -9,7 +9,7 @@ source must equal what is read at the target.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,35 +21,21 @@ from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import JDBC_KINDS, StreamSpec
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import TargetError
-from cdc_assets.flink.client import FlinkClient
-from cdc_assets.flink.engine import FlinkEngine, StateFolders
-from cdc_assets.flink.gateway import SqlGateway
-from cdc_assets.flink.render import StreamRenderer
-from cdc_assets.flink.sink_postgres import PostgresSink
-from cdc_assets.flink.sinks import MySqlSink, Sink
-from cdc_assets.flink.source_sql import SourceAccess
-from cdc_assets.lab import postgres_server
 from cdc_assets.lab.lab import down, up
-from cdc_assets.lab.postgres_rows import PostgresRows
 from cdc_assets.lab.stage import Stage
 from cdc_assets.lab.target_system import TARGET_DATABASE
-from cdc_assets.lab.workload import Login
-from cdc_assets.ledger.client import SqlLedger
 from cdc_assets.mysql.client import MySqlSource
 from cdc_assets.mysql.preflight import gather
-from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest
-from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_apply import follow_schema
 from cdc_assets.operations.schema_watch import look_at_schema, watch_schema
 from cdc_assets.operations.snapshot import snapshot
-from cdc_assets.ports import Server
+from cdc_assets.ports import MakingTarget
 from cdc_assets.targets.mysql import MySqlTarget
 from cdc_assets.targets.postgres import PostgresTarget
-from cdc_assets.targets.postgres_session import PostgresLogin
 from tests.integration.targets.sources import sources_of
-from tests.integration.test_types import executed
+from tests.integration.targets.ways import Way, way_of
 
 TABLES = {
     "made_orders": "id int primary key, item varchar(40) not null, price decimal(10,2), old int",
@@ -66,65 +52,8 @@ ROWS = {
 
 
 @dataclass
-class Way:
-    """A stream into one kind of target.
-
-    Attributes:
-        stage: The lab.
-        rt: The stream.
-        port: Of the target.
-    """
-
-    stage: Stage
-    rt: StreamRuntime
-    port: int
-
-    @property
-    def kind(self) -> str:
-        return self.rt.spec.target_kind
-
-    def at_source(self, *statements: str) -> None:
-        executed(self.stage.source, *statements)
-
-    def at_target(self, *statements: str) -> None:
-        """Run statements at the target as its administrator."""
-        state = self.stage.state
-        if self.kind == "postgres":
-            with postgres_server.connect(
-                "127.0.0.1", self.port, state.accounts["admin"]
-            ) as session:
-                for statement in statements:
-                    session.execute(statement.encode())
-            return
-        server = state.servers["target"]
-        login = Login(server.host, server.port, server.admin_user, server.admin_password,
-                      TARGET_DATABASE)  # fmt: skip
-        executed(login, *statements)
-
-    def grant(self, right: str) -> None:
-        """Give the writer a right to the namespace."""
-        writer = self.stage.state.accounts["cdc_writer"].user
-        self.at_target(
-            f"grant {right} on schema public to {writer}"
-            if self.kind == "postgres"
-            else f"grant {right}, alter on {TARGET_DATABASE}.* to '{writer}'@'%'"
-        )
-
-    def landed(self, table: str) -> Mapping[object, tuple[object, ...]]:
-        """Return a whole target table by its first column and its second."""
-        if self.kind == "postgres":
-            writer = self.stage.state.accounts["cdc_writer"]
-            rows = list(PostgresRows(self.port, writer).rows(table).values())
-        else:
-            account, server = self.stage.state.accounts["app"], self.stage.state.servers["target"]
-            login = Login(server.host, server.port, account.user, account.password,
-                          TARGET_DATABASE)  # fmt: skip
-            rows = list(executed(login, f"select * from {table}"))
-        return {row[:2]: tuple(row) for row in rows}
-
-    def wanted(self, table: str) -> Mapping[object, tuple[object, ...]]:
-        rows = executed(self.stage.source, f"select * from {table}")
-        return {row[:2]: tuple(row) for row in rows}
+class Made(Way):
+    """A stream whose target tables are made."""
 
     def settle(self) -> None:
         """Wait until every target table holds what its source table holds."""
@@ -167,71 +96,35 @@ def stage(
         down(home)
 
 
-def sink_and_target(stage: Stage, kind: str) -> tuple[Sink, MySqlTarget | PostgresTarget, int]:
-    writer = stage.state.accounts["cdc_writer"]
-    account = (writer.user, writer.password)
-    if kind == "postgres":
-        server = Server("127.0.0.1", stage.state.service("postgres").port)
-        login = PostgresLogin(server, postgres_server.DATABASE, *account)
-        sink = PostgresSink(server, login.database, "public", *account)
-        return sink, PostgresTarget(login, "public"), server.port
-    found = stage.state.servers["target"]
-    server = Server(found.host, found.port)
-    return (
-        MySqlSink(server, TARGET_DATABASE, *account),
-        MySqlTarget(server, TARGET_DATABASE, *account),
-        server.port,
-    )
-
-
 @pytest.fixture(params=JDBC_KINDS)
-def way(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[Made]:
     """Return a stream that was never launched; its source tables hold rows."""
     kind = request.param
-    sink, target, port = sink_and_target(stage, kind)
-    cdc, services, folder = stage.state.accounts["cdc"], stage.state.services, stage.home / "flink"
-    source = MySqlSource(Server(stage.source.host, stage.source.port), cdc.user, cdc.password)
-    flink, gateway = services["jobmanager"], services["sql-gateway"]
-    engine = FlinkEngine(
-        client=FlinkClient(f"http://{flink.host}:{flink.port}"),
-        gateway=SqlGateway(f"http://{gateway.host}:{gateway.port}"),
-        folders=StateFolders((folder / "checkpoints").as_uri(), (folder / "savepoints").as_uri()),
-        source=source,
-        target=target,
-        render=StreamRenderer(SourceAccess(cdc.user, cdc.password), sink),
-        clock=SystemClock(),
-    )
     spec = StreamSpec(
         f"made_{kind}",
         tuple(TableRef(stage.source.database, name) for name in TABLES),
         ServerIdRange(9600, 9619) if kind == "mysql" else ServerIdRange(9620, 9639),
-        "public" if kind == "postgres" else TARGET_DATABASE,
+        TARGET_DATABASE,
         target_kind=kind,
         checkpoint_interval_seconds=1.0,
         flush_interval_seconds=0.3,
     )
-    ledger = SqlLedger(f"sqlite:///{tmp_path / 'ledger.db'}")
-    rt = StreamRuntime(
-        spec, engine, source, target, ledger, SystemClock(), policy=Policy(on_added_column="apply")
-    )
-    made = Way(stage, rt, port)
-    for name, columns in TABLES.items():
-        made.at_source(
-            f"drop table if exists {name}",
-            f"create table {name} ({columns}) charset utf8mb4",
-            f"insert into {name} values {', '.join(ROWS[name])}",
-        )
-    try:
+    with way_of(
+        stage, spec, tmp_path / "ledger.db", policy=Policy(on_added_column="apply")
+    ) as found:
+        made = Made(found.stage, found.rt)
+        for name, columns in TABLES.items():
+            made.at_source(
+                f"drop table if exists {name}",
+                f"create table {name} ({columns}) charset utf8mb4",
+                f"insert into {name} values {', '.join(ROWS[name])}",
+            )
         yield made
-    finally:
-        row = newest(rt)
-        if row is not None and engine.job(row.job_id).state == "RUNNING":
-            engine.cancel(row.job_id, budget_seconds=60)
-        for name in TABLES:
-            made.at_target(f"drop table if exists {name}")
+    for name in TABLES:
+        made.drop(name)
 
 
-def test_tables_are_made_and_follow_an_added_and_a_dropped_column(way: Way) -> None:
+def test_tables_are_made_and_follow_an_added_and_a_dropped_column(way: Made) -> None:
     rt = way.rt
     # Without the right to make tables nothing is made, and the grant is named.
     assert [severity for severity, *_ in way.faults()] == ["error", "error"]
@@ -291,4 +184,5 @@ def test_tables_are_made_and_follow_an_added_and_a_dropped_column(way: Way) -> N
     way.settle()
     assert rt.ledger.intent(rt.name)[0] == "run"
     spec = replace(rt.spec, create_tables=False)
+    assert isinstance(rt.target, MakingTarget)
     assert rt.target.make_missing(spec, rt.source.shapes(rt.source.endpoint, spec.tables)) == ()
