@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,8 @@ from cdc_assets.operations.clock import SystemClock
 from cdc_assets.ports import Launch, Server
 from cdc_assets.smt.generate import generate
 from cdc_assets.targets.starrocks import StarRocksLogin, StarRocksTarget
+from tests.integration.targets.replays import TABLE, create_replayed, replay_an_added_column
+from tests.integration.targets.ways import way_of
 from tests.integration.test_types import (
     GROUPS,
     STREAM_ROWS_FROM,
@@ -694,3 +697,21 @@ def run_sql(place: Place, text: str) -> str:
         for statement in filter(str.strip, text.split(";\n\n")):
             result = session.execute(statement, {}, budget_seconds=60)
     return result.job_id
+
+
+def test_a_column_that_comes_is_read_again_from_before_it(place: Place, tmp_path: Path) -> None:
+    create_replayed(place.source)
+    # The stand-in changes no table, so the target has the column from the beginning.
+    place.run(
+        f"DROP TABLE IF EXISTS `{DATABASE}`.`{TABLE}`",
+        f"CREATE TABLE `{DATABASE}`.`{TABLE}` (id INT NOT NULL, item VARCHAR(160), price"
+        " DECIMAL(10, 2), note VARCHAR(80)) PRIMARY KEY (id) DISTRIBUTED BY HASH (id)",
+    )
+    spec = place.spec(TABLE, name="replayed", checkpoint_interval_seconds=1.0)
+    with way_of(place.stage, spec, tmp_path / "ledger.db") as way:
+
+        def rows() -> dict[object, tuple[object, ...]]:
+            (shape,) = way.rt.source.shapes(way.rt.source.endpoint, spec.tables)
+            return place.rows(TABLE, [column.name for column in shape.columns])
+
+        replay_an_added_column(way.rt, place.source, rows, pytest.fail)
