@@ -19,6 +19,7 @@ from cdc_assets.core.stream import trigger_id_of
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import (
     CdcError,
+    CheckpointUnreadable,
     ConfigurationError,
     EngineRejected,
     EngineUnreachable,
@@ -27,7 +28,7 @@ from cdc_assets.errors import (
 )
 from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
-from cdc_assets.flink.kept_states import approve, approved, copy_newest
+from cdc_assets.flink.kept_states import approve, approved, copy_newest, count_on
 from cdc_assets.flink.render import RenderedStream
 from cdc_assets.flink.sql_check import check_sql
 from cdc_assets.flink.state_files import local_path
@@ -310,6 +311,8 @@ class FlinkEngine(FlinkControl):
     def launch(self, launch: Launch) -> str:
         """Submit a job; one of this id that exists already is adopted."""
         text = self._rendered(launch)
+        if launch.spec.target_kind == "iceberg" and launch.restore_path:
+            self._count_on(local_path(launch.restore_path))
         try:
             return self._gateway.submit_job(
                 text.ddl,
@@ -322,6 +325,20 @@ class FlinkEngine(FlinkControl):
             )
         except JobExists:
             return launch.job_id
+
+    def _count_on(self, state: Path) -> None:
+        """Let a job that goes on from a kept state number its checkpoints past that state's job."""
+        job_id = state.parent.name
+        if state.parent != self._folders.of_kept(job_id):
+            return
+        newest = self.latest_state(job_id)
+        if newest is None:
+            raise CheckpointUnreadable(
+                "no later state of its job is left, so what that committed is not known",
+                path=str(state),
+                hint="Take a new snapshot",
+            )
+        count_on(state, newest.checkpoint_id)
 
     def rendered(self, launch: Launch) -> str:
         """Return the SQL with secrets left out."""

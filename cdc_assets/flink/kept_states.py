@@ -16,7 +16,8 @@ from pathlib import Path
 
 from cdc_assets.errors import CheckpointUnreadable, TransplantRefused
 from cdc_assets.flink.directory_copy import inventory_of, publish
-from cdc_assets.flink.state_files import METADATA_NAME
+from cdc_assets.flink.metadata_format import CHECKPOINT_ID_AT
+from cdc_assets.flink.state_files import METADATA_NAME, load_file
 
 _ATTEMPTS = 5
 _PENDING = "pending-"
@@ -87,6 +88,34 @@ def approve(kept: Path, path: str) -> None:
 def approved(kept: Path) -> Path | None:
     """Return the newest approved copy; the removal of older ones may have been cut off."""
     return _newest(kept)
+
+
+def count_on(copy: Path, number: int) -> None:
+    """Give a copy the number of a later checkpoint of its job, unless it has it already.
+
+    A job that goes on from a state counts its checkpoints on from the state's number, and
+    Iceberg's writer takes those for committed that the job of the state has committed already
+    (IcebergFilesCommitter: `max-committed-checkpoint-id`). Rows that are read again would stay
+    uncommitted until the count is past them, and be lost where it never gets there.
+
+    Args:
+        copy: The copy.
+        number: Of the newest checkpoint or savepoint of its job.
+
+    Raises:
+        CheckpointUnreadable: It cannot be read or written; it stays as it was.
+    """
+    file, at = copy / METADATA_NAME, slice(CHECKPOINT_ID_AT, CHECKPOINT_ID_AT + 8)
+    data = bytearray(load_file(file))
+    if len(data) < at.stop or int.from_bytes(data[at], "big") >= number:
+        return
+    data[at] = number.to_bytes(8, "big")
+    partial = file.with_name(f".{file.name}.{number}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as error:
+        raise CheckpointUnreadable(f"cannot be written: {error}", path=str(file)) from error
 
 
 def _folder(kept: Path) -> Path:

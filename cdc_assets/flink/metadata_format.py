@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from cdc_assets.flink.checkpoint_properties import CheckpointProperties
 
 MAGIC = 0x4960672D
+# After magic number and version; 8 bytes, big-endian.
+CHECKPOINT_ID_AT = 8
 MASTER_STATE_MAGIC = 0xC96B1696 - (1 << 32)  # read as a signed integer
 READABLE_VERSIONS = (3, 4, 5, 6)
 NAMED_OPERATORS_SINCE = 5

@@ -6,13 +6,25 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from cdc_assets.core.server_ids import ServerIdRange
+from cdc_assets.core.stream import StreamSpec, TargetKind
+from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import CheckpointUnreadable
 from cdc_assets.flink import kept_states
-from cdc_assets.flink.kept_states import approve, approved, copy_newest
+from cdc_assets.flink.engine import FlinkEngine, StateFolders
+from cdc_assets.flink.kept_states import approve, approved, copy_newest, count_on
+from cdc_assets.flink.render import RenderedStream
+from cdc_assets.flink.state_view import read_view
+from cdc_assets.ports import Launch, Server
+
+FIXTURES = Path(__file__).parents[2] / "fixtures" / "checkpoints"
 
 
 def checkpoint(folder: Path, number: int, *, is_complete: bool = True) -> Path:
@@ -143,3 +155,58 @@ def test_a_folder_that_cannot_be_written_is_told(
     monkeypatch.setattr(kept_states, "publish", full)
     with pytest.raises(CheckpointUnreadable, match="No space left"):
         copy_newest(tmp_path / "job", tmp_path / "kept")
+
+
+def test_a_copy_takes_the_number_of_a_later_checkpoint_and_nothing_else_changes(
+    tmp_path: Path,
+) -> None:
+    copy = tmp_path / "chk"
+    shutil.copytree(FIXTURES / "flink-1.20.4-v4-binlog", copy)
+    before, held = read_view(str(copy)), (copy / "_metadata").read_bytes()
+    count_on(copy, before.checkpoint_id)
+    assert (copy / "_metadata").read_bytes() == held
+    for number in (before.checkpoint_id + 300, 2):  # never back
+        count_on(copy, number)
+        assert read_view(str(copy)) == replace(before, checkpoint_id=before.checkpoint_id + 300)
+    changed = (copy / "_metadata").read_bytes()
+    assert (changed[:8], changed[16:]) == (held[:8], held[16:])
+    assert {each.name for each in copy.iterdir()} == {
+        each.name for each in (FIXTURES / "flink-1.20.4-v4-binlog").iterdir()
+    }
+
+
+def engine_of(folder: Path) -> FlinkEngine:
+    """Return an engine whose gateway takes every job."""
+    anything: Any = SimpleNamespace(
+        shapes=lambda *_: (), submit_job=lambda *_, job_id, **__: job_id
+    )
+    text = RenderedStream((), "", {}, "")
+    return FlinkEngine(
+        client=anything,
+        gateway=anything,
+        folders=StateFolders((folder / "chk").as_uri(), (folder / "sav").as_uri()),
+        source=anything,
+        target=anything,
+        render=lambda *_: text,
+        clock=anything,
+    )
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("iceberg", 42), ("kafka", 7)])
+def test_a_job_that_writes_a_lake_counts_on_from_what_the_state_s_job_committed(
+    kind: TargetKind, counted: int, tmp_path: Path
+) -> None:
+    engine, job = engine_of(tmp_path), "a" * 32
+    kept = tmp_path / "sav" / "kept" / job / "chk-7"
+    newest = tmp_path / "sav" / job / "schema" / "savepoint-1"
+    for folder, number in ((kept, 7), (newest, 42)):
+        shutil.copytree(FIXTURES / "flink-1.20.4-v4-binlog", folder)
+        count_on(folder, number)
+    spec = StreamSpec("s", (TableRef("shop", "a"),), ServerIdRange(1, 9), "dw", target_kind=kind)
+    order = Launch("b" * 32, "s:2", spec, Server("db", 3306), restore_path=str(kept))
+    assert engine.launch(order) == order.job_id
+    assert read_view(str(kept)).checkpoint_id == counted
+    shutil.rmtree(newest)
+    if kind == "iceberg":
+        with pytest.raises(CheckpointUnreadable, match="what that committed is not known"):
+            engine.launch(order)
