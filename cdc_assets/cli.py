@@ -299,7 +299,9 @@ def schema(definitions: Path, stream: str) -> None:
 @cli.command("resume-table")
 @_STREAM
 @click.argument("table")
-@click.option("--again", is_flag=True, help="Copy the table anew; its target must be empty, or gone.")
+@click.option(
+    "--again", is_flag=True, help="Copy the table anew; its target must be empty, or gone."
+)
 @click.option("--execute", is_flag=True, help="Do it; without this it is only said.")
 @click.pass_obj
 def resume_table(definitions: Path, stream: str, table: str, *, again: bool, execute: bool) -> None:
