@@ -16,7 +16,6 @@ from cdc_assets.core.paused_tables import PausedTable, oldest, with_tables
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.recovery import sameness_of
 from cdc_assets.core.schema_drift import Change
-from cdc_assets.core.stream import TargetKind
 from cdc_assets.core.target_ddl import Drift, drifts_of
 from cdc_assets.errors import CdcError, ConfigurationError, SavepointFailed, TargetError
 from cdc_assets.operations.launch import newest
@@ -43,7 +42,6 @@ Act = Literal["", "paused", "table paused", "applied"]
 PAUSED = "schema drift"
 # The same while a paused table is brought to where the others are.
 RESUMING = f"{PAUSED}, resuming"
-_REPLAYED: frozenset[TargetKind] = frozenset({"mysql", "postgres", "kafka", "iceberg"})
 _PURPOSE = "schema"
 _UNCHANGED = "schema-unchanged"
 
@@ -160,10 +158,10 @@ def _drifts_of_paused(rt: StreamRuntime, pause: PausedTable) -> tuple[Drift, ...
 def can_replay(rt: StreamRuntime) -> bool:
     """Return whether a state of before is small, and reading again repeats upserts only.
 
-    Each of these targets was tried. A topic's transactions and a lake's commits that followed
+    Each target was tried. A topic's transactions and a lake's commits that followed
     the state are done, and are not done again.
     """
-    return rt.spec.target_kind in _REPLAYED and not rt.spec.stateful
+    return not rt.spec.stateful
 
 
 def watch_schema(rt: StreamRuntime) -> Watched:
