@@ -27,6 +27,7 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.operations.schema_watch import look_at_schema, without_additions
 from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
@@ -41,6 +42,18 @@ def resource_key(stream: str) -> str:
     return f"cdc_{stream}"
 
 
+class Preflight(Protocol):
+    """Looks whether a stream may be launched."""
+
+    def __call__(self, *, anew: bool = False) -> Sequence[Fault]:
+        """Return every fault; nothing is started.
+
+        Args:
+            anew: Whether for a snapshot, not for a deployment that goes on from a state.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StreamConnection:
     """A stream that can be acted on.
@@ -52,7 +65,7 @@ class StreamConnection:
     """
 
     runtime: StreamRuntime
-    preflight: Callable[[], Sequence[Fault]]
+    preflight: Preflight
     flink_url: str = ""
 
     def job_url(self, job_id: str) -> str | None:
@@ -195,7 +208,7 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine, flink)
+        checks = _Preflight(runtime, reader, writer, feed, source.time_zone, engine, flink)
         return StreamConnection(runtime, checks, flink.rest_url if flink else "")
 
 
@@ -203,7 +216,7 @@ class StreamWiring:
 class _Preflight:
     """Asks source, green and target whether the stream may be launched."""
 
-    spec: StreamSpec
+    runtime: StreamRuntime
     source: MySqlSource
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
@@ -211,8 +224,10 @@ class _Preflight:
     engine: FlinkEngine | ScriptEngine | PipelineEngine | DebeziumEngine
     flink: FlinkResource | None = None
 
-    def __call__(self) -> Sequence[Fault]:
+    def __call__(self, *, anew: bool = False) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
+        rt = self.runtime
+        spec = (rt if anew else without_additions(rt, look_at_schema(rt))).spec
         green, group, silent = None, None, []
         try:
             green, group = self._green()
@@ -221,7 +236,7 @@ class _Preflight:
         target = self.target
         facts = gather(
             self.source,
-            self.spec,
+            spec,
             target if isinstance(target, MySqlTarget) else None,
             green=green,
             green_group=group,
@@ -229,7 +244,7 @@ class _Preflight:
         )
         found = [*judge(facts), *silent]
         if not isinstance(target, MySqlTarget):
-            found.extend(target.faults(self.spec, facts.source.shapes))
+            found.extend(target.faults(spec, facts.source.shapes))
         if isinstance(self.engine, DebeziumEngine):
             found.extend(self.engine.faults(facts.source.shapes))
         elif isinstance(self.engine, PipelineEngine):
@@ -240,7 +255,7 @@ class _Preflight:
             fault.severity == "error" for fault in found
         ):
             # Flink is asked about SQL that can be written, so last.
-            found.extend(self.engine.faults(Launch("0" * 32, "", self.spec, self.source.endpoint)))
+            found.extend(self.engine.faults(Launch("0" * 32, "", spec, self.source.endpoint)))
         return found
 
     def _green(self) -> tuple[Server | None, str | None]:
