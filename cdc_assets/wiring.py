@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
+from cdc_assets.core.results import Results
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.engines import Sides, debezium_engine, engine_kind, flink_engine
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
-from cdc_assets.errors import ConfigurationError, EngineError, EventFeedError
+from cdc_assets.errors import CdcError, ConfigurationError, EngineError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.pipeline_engine import PipelineEngine
 from cdc_assets.flink.python_environment import script_faults
@@ -233,7 +235,11 @@ class _Preflight:
             green, group = self._green()
         except EventFeedError as error:
             silent = [Fault("rds", str(error), "an answer", "Look at the access", "warning")]
-        target = self.target
+        target, results = self.target, Results()
+        if isinstance(self.engine, FlinkEngine):
+            with suppress(CdcError):  # Whoever does not answer is told of below.
+                results = self.engine.results(spec, self.source.endpoint)
+        spec = replace(spec, results=results.columns)
         facts = gather(
             self.source,
             spec,
@@ -242,7 +248,7 @@ class _Preflight:
             green_group=group,
             server_time_zone=self.time_zone,
         )
-        found = [*judge(facts), *silent]
+        found = [*judge(facts), *silent, *results.faults]
         if not isinstance(target, MySqlTarget):
             found.extend(target.faults(spec, facts.source.shapes))
         if isinstance(self.engine, DebeziumEngine):

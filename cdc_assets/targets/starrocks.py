@@ -24,7 +24,6 @@ from cdc_assets.core.preflight_starrocks import (
     judge_starrocks,
     shape_of,
 )
-from cdc_assets.core.preflight_tables import left_out
 from cdc_assets.core.row_sql import count_rows, text_of
 from cdc_assets.core.starrocks import create_table
 from cdc_assets.core.stream import StreamSpec
@@ -172,21 +171,17 @@ class StarRocksTarget:
         return judge_starrocks(spec, facts, shapes)
 
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
-        """Make the missing target tables of copied tables, if the stream's settings say so.
+        """Make the missing target tables, if the stream's settings say so.
 
         Raises:
             TargetError: StarRocks refuses one.
         """
         if not spec.create_tables:
             return ()
-        known = self.existing([table.target_name for table in spec.copied])
-        made: list[str] = []
-        for table, source in spec.unmade(shapes, known):
-            name = table.target_name
-            statement = self.create_statement(source, name, exclude=left_out(spec, table, source))
-            self._make(name, statement)
-            made.append(name)
-        return made
+        unmade = spec.unmade(shapes, self.existing(spec.target_names))
+        for name, shape in unmade.items():
+            self._make(name, create_table(shape, self._database, name))
+        return list(unmade)
 
     def _make(self, name: str, statement: str) -> None:
         try:
@@ -249,10 +244,6 @@ class StarRocksTarget:
                     hint="The next look goes on when it is done: SHOW ALTER TABLE COLUMN",
                 )
             time.sleep(_POLL_SECONDS)
-
-    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str] = ()) -> str:
-        """Return the statement that makes a target table for a source table."""
-        return create_table(shape, self._database, name, exclude=exclude) + ";"
 
     def _load_problem(self) -> str:
         """Return why nothing can be loaded by HTTP, empty where that seems possible."""
