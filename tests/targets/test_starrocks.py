@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ class Answering(StarRocksTarget):
         self.description = [(head,) for head in HEADS]
 
     @contextmanager
-    def _session(self, limit: float) -> Iterator[Any]:
+    def _session(self, limit: float) -> Generator[Any]:
         del limit
         yield self
 

@@ -60,7 +60,7 @@ CUSTOMERS = "create table res_customers (id int primary key, name varchar(50), s
 INTO = "insert into res_orders (id, customer_id, status, price, n, made) values"
 FIRST_ROWS = """(1, 1, 'paid', 20, 2, '2024-01-01 10:20:30.125'),
  (2, 2, 'paid', 5, 1, '2024-02-29'), (3, 9, 'sent', 11, 7, '1999-12-31 23:59:59'),
- (4, null, 'größe', 99999999.99, 9, '2024-01-01')"""
+ (4, null, 'grün', 99999999.99, 9, '2024-01-01')"""
 # Target table, and the same at the source: `names` are the lookup table's rows.
 COMPUTED = (
     ("total", "price * n"),
@@ -186,10 +186,9 @@ class Place:
             if self.kind == "mysql":
                 executed(self.stage.target, f"drop table if exists {name}")
             elif self.kind == "iceberg":
-                with_gateway: Any = target
-                with_gateway.alter(
-                    f"DROP TABLE IF EXISTS `lake`.`{rt.spec.target_database}`.`{name}`"
-                )
+                lake: Any = target
+                if lake._lake.table(name) is not None:
+                    lake.alter(f"DROP TABLE `lake`.`{rt.spec.target_database}`.`{name}`")
             elif self.kind == "postgres":
                 postgres: Any = target
                 postgres.alter(f"drop table if exists {name}")
@@ -320,7 +319,7 @@ def test_tables_are_made_of_what_flink_works_out(places: list[Place]) -> None:
         made: list[str] = []
         snapshot(connection.runtime, made=made.extend)
         assert made == ["res_orders"]
-        assert list(connection.preflight()) == []
+        assert errors(connection.preflight()) == []
         deploy(connection.runtime)
         executed(
             place.stage.source,
@@ -357,12 +356,12 @@ def test_a_table_is_made_for_a_query_with_a_key(places: list[Place]) -> None:
 
 def test_what_a_target_cannot_hold_is_refused_by_table_and_column(places: list[Place]) -> None:
     for place in places:
-        wrong = replace(TRANSFORM, lookups=(), computed=(("pair", "ARRAY[id, n]"),))
+        wrong = replace(TRANSFORM, lookups=(), computed=(("pair", "CAST(made AS TIME)"),))
         spec = spec_of(f"res_wrong_{place.kind}", 9480, transforms=(wrong,))
         connection = place.connection(spec)
         place.drop("res_orders", "res_stats")
         found = list(connection.preflight(anew=True))
-        assert any(".res_orders.pair: found type ARRAY<INT" in text for text in errors(found))
+        assert any(".res_orders.pair: found type TIME" in text for text in errors(found))
         with pytest.raises(CdcError, match="no target has a type for it"):
             snapshot(connection.runtime)
         assert newest(connection.runtime) is None
@@ -477,7 +476,7 @@ def test_a_column_is_applied_under_a_writer(places: list[Place]) -> None:
         everything = "select * from res_orders order by id"
         settle(place, "res_orders", lambda p=place, q=everything: p.at_source(q))
         noted = executed(source, "select count(*) from res_orders where note is not null")
-        assert noted != ((0,),)
+        assert list(noted) != [(0,)]
         assert look_at_schema(rt).drifts == ()
         executed(source, "alter table res_orders drop column note",
                  "delete from res_orders where id >= 1000")  # fmt: skip
