@@ -291,9 +291,7 @@ class MySqlTarget:
         return TargetError(f"{place}: error {number}: {text}")
 
 
-def create_table_sql(
-    shape: TableShape, database: str, name: str, *, exclude: Sequence[str] = ()
-) -> str:
+def create_table_sql(shape: TableShape, database: str, name: str) -> str:
     """Return the statement that makes a target table for a source table.
 
     Indexes besides the primary key, defaults and AUTO_INCREMENT are left out: a target
@@ -303,14 +301,8 @@ def create_table_sql(
         shape: The source table.
         database: The target database.
         name: The target table.
-        exclude: Columns that are not carried.
     """
-    left_out = {column.lower() for column in exclude}
-    columns = [
-        f"  {quote_name(column.name)} {target_column(column)}"
-        for column in shape.columns
-        if column.name.lower() not in left_out
-    ]
+    columns = [f"  {quote_name(each.name)} {target_column(each)}" for each in shape.columns]
     if shape.primary_key:
         key = ", ".join(quote_name(column) for column in shape.primary_key)
         columns.append(f"  PRIMARY KEY ({key})")
