@@ -251,6 +251,24 @@ def test_an_added_column_that_no_query_names_is_left_out_of_every_launch(
         world.check(repeated=None)
 
 
+def test_a_recovery_leaves_out_what_a_deployment_left_out() -> None:
+    world = started(stateful=True)
+    alter(world, NOTE)
+    stop_stream(world.runtime, what_stops(world.runtime))
+    deploy(world.runtime)
+    world.write()
+    world.lab.engine.pump(2)
+    world.switch_over(behind=False)
+    world.recover()
+    row = newest(world.runtime)
+    assert row is not None
+    assert row.recovery
+    assert "note" not in row.sql
+    assert [each.left_out for each in look_at_schema(world.runtime).drifts] == ["copy"]
+    assert deploy(world.runtime).adopted
+    world.check(repeated=None)
+
+
 def test_a_query_that_names_the_added_column_wants_a_new_snapshot() -> None:
     world = started(stateful=True)
     alter(world, NOTE)

@@ -71,7 +71,7 @@ COMPUTED = (
     ("day", "CAST(made AS DATE)"),
     ("later", "TIMESTAMPADD(DAY, 1, made)"),
     ("tiny", "CAST(n AS TINYINT)"),
-    ("big", "CAST(id AS BIGINT) * 1000000000"),
+    ("big", "CAST(res_orders.id AS BIGINT) * 1000000000"),
     ("since", "res_customers.since"),
     ("customer", "res_customers.name"),
 )
