@@ -190,8 +190,8 @@ def _drifts_of_paused(rt: StreamRuntime, pause: PausedTable) -> tuple[Drift, ...
 def can_replay(rt: StreamRuntime) -> bool:
     """Return whether a state of before is small, and reading again repeats upserts only.
 
-    Each target was tried. A topic's transactions and a lake's commits that followed
-    the state are done, and are not done again.
+    Each target was tried. A topic's transactions and a lake's commits that followed the state
+    are done, and are not done again.
     """
     return not rt.spec.stateful
 
