@@ -90,7 +90,7 @@ def build_snapshot_asset(graph: StreamGraph) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         access: StreamAccess = getattr(context.resources, key)
         with _working(context, stream):
-            connection = _ready(context, access)
+            connection = _ready(context, access, anew=True)
             made: list[str] = []
             done = _snapshot(context, graph, connection, again=config.again, made=made)
             columns = columns_of(connection, graph)
@@ -179,14 +179,16 @@ def _working(context: dg.AssetExecutionContext, stream: str) -> Generator[None]:
         raise failure(error) from None
 
 
-def _ready(context: dg.AssetExecutionContext, access: StreamAccess) -> StreamConnection:
+def _ready(
+    context: dg.AssetExecutionContext, access: StreamAccess, *, anew: bool = False
+) -> StreamConnection:
     """Return the connected stream after its preflight; warnings go to the log.
 
     Raises:
         PreflightFailed: With every fault and what mends it.
     """
     connection = access.connect()
-    for warning in require_ready(access.spec.name, connection.preflight()):
+    for warning in require_ready(access.spec.name, connection.preflight(anew=anew)):
         context.log.warning(warning)
     return connection
 

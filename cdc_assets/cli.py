@@ -285,8 +285,9 @@ def schema(definitions: Path, stream: str) -> None:
     if look.problem:
         raise ConfigurationError(f"stream {stream!r}: {look.problem}")
     for drift in look.drifts:
-        click.echo(f"{'error' if drift.change.harms else 'warning'}: {drift.change.text}")
-        click.echo(f"    {drift.fix or 'the target needs no change'}")
+        level = "note" if drift.left_out == "query" else "warning"
+        click.echo(f"{'error' if drift.change.harms else level}: {drift.change.text}")
+        click.echo(f"    {drift.advice}")
     for each in look.paused:
         click.echo(f"error: {each.text}")
         for drift in each.drifts:

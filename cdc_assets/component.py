@@ -19,12 +19,14 @@ from cdc_assets.component_base import (
     text_or_variable,
 )
 from cdc_assets.component_etl import TransformAttributes
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Policy
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.definitions_builder import build_cdc_definitions
+from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkResource
 from cdc_assets.ledger.resource import LedgerResource
 from cdc_assets.mysql.resource import MySqlResource
@@ -66,6 +68,12 @@ class CdcStreamComponent(dg.Component, JobAttributes, TransformAttributes, dg.Re
         default="auto",
         description="`shared` gives tables of one key one binlog connection, `per-table` gives "
         "each table its own; `auto` shares, but not for a few tables over JDBC.",
+    )
+    query_keys: dict[str, list[str]] = Field(
+        default_factory=dict,
+        description="Key columns of each query's target table: with them the snapshot makes it "
+        "where it is missing.",
+        examples=[{"orders_by_product": ["product"]}],
     )
     create_tables: bool = Field(
         default=True,
@@ -173,6 +181,20 @@ class CdcStreamComponent(dg.Component, JobAttributes, TransformAttributes, dg.Re
             port=number_or_variable(self.source_port, field="source_port"),
             username=text_or_variable(self.source_username),
             password=text_or_variable(self.source_password),
+        )
+
+    def query_specs(self) -> tuple[QuerySpec, ...]:
+        """Return the queries with the keys of their target tables.
+
+        Raises:
+            ConfigurationError: A key is no query's.
+        """
+        for name in self.query_keys:
+            if name not in self.queries:
+                raise ConfigurationError("no such query", field="query_keys", value=name)
+        return tuple(
+            QuerySpec(name, sql, key=tuple(self.query_keys.get(name, ())))
+            for name, sql in self.queries.items()
         )
 
     def spec(self) -> StreamSpec:

@@ -90,7 +90,7 @@ class PyFlinkComponent(CdcStreamComponent):
 
     @model_validator(mode="after")
     def _the_script_says_the_queries(self) -> PyFlinkComponent:
-        if self.queries:
+        if self.queries or self.query_keys:
             message = "write the queries in the script, and their target tables in 'results'"
             raise ValueError(message)
         return self

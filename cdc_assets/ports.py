@@ -17,6 +17,7 @@ from cdc_assets.core.observation import (
 )
 from cdc_assets.core.position import Coordinates, Position
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.results import Results
 from cdc_assets.core.row_sql import Statement
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.source import FileBirth, SourceIdentity
@@ -408,6 +409,20 @@ class StreamEngine(Protocol):
 
     def rows_out(self, job_id: str) -> int | None:
         """Return the number of rows that the sources have emitted, None when not known."""
+        ...
+
+
+@runtime_checkable
+class DescribingEngine(Protocol):
+    """An engine that knows what columns expressions and queries bring."""
+
+    def results(self, spec: StreamSpec, server: Server) -> Results:
+        """Return the columns that it works out for missing target tables; no job is started.
+
+        Args:
+            spec: The stream.
+            server: Describes the captured tables.
+        """
         ...
 
 

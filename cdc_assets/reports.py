@@ -237,6 +237,8 @@ def schema_report(seen: Watched) -> SchemaReport:
     fixes = [drift.fix for drift in drifts if drift.fix and drift.fix not in seen.ran]
     if look.problem:
         head = f"Inconclusive: {look.problem}"
+    elif not look.changes and any(drift.left_out for drift in look.drifts):
+        head = f"the stream goes on as incarnation {look.incarnation} was launched"
     elif not look.changes:
         head = f"the captured tables are as incarnation {look.incarnation} was launched with"
     else:
@@ -246,7 +248,8 @@ def schema_report(seen: Watched) -> SchemaReport:
     said = CdcMetadata(incarnation=look.incarnation or None, reason="; ".join(texts), act=seen.act)
     statements = {"cdc/target_ddl": dg.MetadataValue.md("```sql\n" + "\n".join(fixes) + "\n```")}
     return SchemaReport(
-        passed=not look.problem and not look.paused and (not look.changes or seen.act == "applied"),
+        passed=not (look.problem or look.paused or look.lacking)
+        and (not look.changes or seen.act == "applied"),
         severity=dg.AssetCheckSeverity.ERROR
         if look.harmful or look.paused
         else dg.AssetCheckSeverity.WARN,

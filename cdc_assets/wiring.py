@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.preflight_tables import judge
 from cdc_assets.core.recovery import Policy
+from cdc_assets.core.results import Results
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.debezium.engine import DebeziumEngine
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.engines import Sides, debezium_engine, engine_kind, flink_engine
 from cdc_assets.environment import R, require_set, resolved, values_of, with_values
-from cdc_assets.errors import ConfigurationError, EngineError, EventFeedError
+from cdc_assets.errors import CdcError, ConfigurationError, EngineError, EventFeedError
 from cdc_assets.flink.engine import FlinkEngine
 from cdc_assets.flink.pipeline_engine import PipelineEngine
 from cdc_assets.flink.python_environment import script_faults
@@ -27,6 +29,7 @@ from cdc_assets.mysql.preflight import gather
 from cdc_assets.mysql.resource import MySqlResource
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.operations.runtime import Budgets, StreamRuntime
+from cdc_assets.operations.schema_watch import look_at_schema, without_additions
 from cdc_assets.ports import JudgedTarget, Launch, Server
 from cdc_assets.rds.client import RdsFeed
 from cdc_assets.rds.resource import RdsResource
@@ -41,6 +44,18 @@ def resource_key(stream: str) -> str:
     return f"cdc_{stream}"
 
 
+class Preflight(Protocol):
+    """Looks whether a stream may be launched."""
+
+    def __call__(self, *, anew: bool = False) -> Sequence[Fault]:
+        """Return every fault; nothing is started.
+
+        Args:
+            anew: Whether for a snapshot, not for a deployment that goes on from a state.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class StreamConnection:
     """A stream that can be acted on.
@@ -52,7 +67,7 @@ class StreamConnection:
     """
 
     runtime: StreamRuntime
-    preflight: Callable[[], Sequence[Fault]]
+    preflight: Preflight
     flink_url: str = ""
 
     def job_url(self, job_id: str) -> str | None:
@@ -195,7 +210,7 @@ class StreamWiring:
             policy=self.policy,
             budgets=self.budgets,
         )
-        checks = _Preflight(spec, reader, writer, feed, source.time_zone, engine, flink)
+        checks = _Preflight(runtime, reader, writer, feed, source.time_zone, engine, flink)
         return StreamConnection(runtime, checks, flink.rest_url if flink else "")
 
 
@@ -203,7 +218,7 @@ class StreamWiring:
 class _Preflight:
     """Asks source, green and target whether the stream may be launched."""
 
-    spec: StreamSpec
+    runtime: StreamRuntime
     source: MySqlSource
     target: MySqlTarget | JudgedTarget
     feed: RdsFeed | None
@@ -211,25 +226,31 @@ class _Preflight:
     engine: FlinkEngine | ScriptEngine | PipelineEngine | DebeziumEngine
     flink: FlinkResource | None = None
 
-    def __call__(self) -> Sequence[Fault]:
+    def __call__(self, *, anew: bool = False) -> Sequence[Fault]:
         """Return every fault; an RDS that does not answer is one, and stops nothing."""
+        rt = self.runtime
+        spec = (rt if anew else without_additions(rt, look_at_schema(rt))).spec
         green, group, silent = None, None, []
         try:
             green, group = self._green()
         except EventFeedError as error:
             silent = [Fault("rds", str(error), "an answer", "Look at the access", "warning")]
-        target = self.target
+        target, results = self.target, Results()
+        if isinstance(self.engine, FlinkEngine):
+            with suppress(CdcError):  # Whoever does not answer is told of below.
+                results = self.engine.results(spec, self.source.endpoint)
+        spec = replace(spec, results=results.columns)
         facts = gather(
             self.source,
-            self.spec,
+            spec,
             target if isinstance(target, MySqlTarget) else None,
             green=green,
             green_group=group,
             server_time_zone=self.time_zone,
         )
-        found = [*judge(facts), *silent]
+        found = [*judge(facts), *silent, *results.faults]
         if not isinstance(target, MySqlTarget):
-            found.extend(target.faults(self.spec, facts.source.shapes))
+            found.extend(target.faults(spec, facts.source.shapes))
         if isinstance(self.engine, DebeziumEngine):
             found.extend(self.engine.faults(facts.source.shapes))
         elif isinstance(self.engine, PipelineEngine):
@@ -240,7 +261,7 @@ class _Preflight:
             fault.severity == "error" for fault in found
         ):
             # Flink is asked about SQL that can be written, so last.
-            found.extend(self.engine.faults(Launch("0" * 32, "", self.spec, self.source.endpoint)))
+            found.extend(self.engine.faults(Launch("0" * 32, "", spec, self.source.endpoint)))
         return found
 
     def _green(self) -> tuple[Server | None, str | None]:

@@ -23,7 +23,7 @@ from cdc_assets.core.iceberg import (
 from cdc_assets.core.preflight import Fault, missing_table
 from cdc_assets.core.readers import TableColumns, describe_table
 from cdc_assets.core.stream import StreamSpec
-from cdc_assets.core.types import Carried
+from cdc_assets.core.types import Carried, carried
 from cdc_assets.errors import ConfigurationError, UnsupportedType
 
 # Row deletes came with 2; 3 stores them as deletion vectors, which no reader here applies.
@@ -60,21 +60,16 @@ def judge_tables(
         yield from _names(each)
         found = tables.get(table.target_name)
         if found is None:
-            yield _missing(spec, catalog, each, has_namespace=has_namespace)
+            made = spec.as_made([shape])[table.target_name]
+            yield _missing(spec, catalog, table.target_name, made, has_namespace=has_namespace)
         else:
             yield from _table(found, each.key)
             yield from _columns(found, each)
     for query in spec.queries:
         found = tables.get(query.target_name)
         if found is None:
-            label = quoted_label(CATALOG, spec.target_database, query.target_name)
-            yield Fault(
-                f"{spec.target_database}.{query.target_name}",
-                "no such table",
-                "a table with the query's columns and key",
-                f"CREATE TABLE {label} (<the query's columns>, PRIMARY KEY (<key>) NOT ENFORCED)"
-                " WITH ('format-version'='2', 'write.upsert.enabled'='true');",
-            )
+            made = spec.as_made(()).get(query.target_name)
+            yield _missing(spec, catalog, query.target_name, made, has_namespace=has_namespace)
         else:
             yield from _table(found, found.shape.primary_key)
             yield from _query_columns(found)
@@ -91,21 +86,46 @@ def _names(each: TableColumns) -> Iterator[Fault]:
             )
 
 
-def creation(spec: StreamSpec, each: TableColumns, *, has_namespace: bool) -> tuple[str, ...]:
-    """Return the Flink SQL that makes a target table in the catalog `CATALOG` of a session."""
-    namespace, name = spec.target_database, each.table.target_name
-    database = quoted_label(CATALOG, namespace)
-    return (
-        *(() if has_namespace else (f"CREATE DATABASE IF NOT EXISTS {database};",)),
-        create_table_sql(quoted_label(CATALOG, namespace, name), each.columns, each.key),
-    )
+def creation(
+    namespace: str, name: str, made: TableShape | None, *, has_namespace: bool
+) -> tuple[str, ...]:
+    """Return the Flink SQL that makes a target table in the catalog `CATALOG` of a session.
+
+    Args:
+        namespace: Of the table.
+        name: Of the table.
+        made: The table as a source table that is copied whole, None where nobody knows it.
+        has_namespace: Whether the namespace exists.
+
+    Raises:
+        UnsupportedType: A column cannot be carried.
+    """
+    database, label = quoted_label(CATALOG, namespace), quoted_label(CATALOG, namespace, name)
+    if made is None:
+        create = (
+            f"CREATE TABLE {label} (<the query's columns>, PRIMARY KEY (<key>) NOT ENFORCED)"
+            " WITH ('format-version'='2', 'write.upsert.enabled'='true');"
+        )
+    else:
+        key = made.primary_key
+        columns = [
+            carried(made.label, column, is_key=column.name in key, target="iceberg")
+            for column in made.columns
+        ]
+        create = create_table_sql(label, columns, key)
+    return (*(() if has_namespace else (f"CREATE DATABASE IF NOT EXISTS {database};",)), create)
 
 
 def _missing(
-    spec: StreamSpec, catalog: IcebergCatalog, each: TableColumns, *, has_namespace: bool
+    spec: StreamSpec,
+    catalog: IcebergCatalog,
+    name: str,
+    made: TableShape | None,
+    *,
+    has_namespace: bool,
 ) -> Fault:
-    namespace, name = spec.target_database, each.table.target_name
-    statements = creation(spec, each, has_namespace=has_namespace)
+    namespace = spec.target_database
+    statements = creation(namespace, name, made, has_namespace=has_namespace)
     fault = missing_table(
         f"{namespace}.{name}",
         "a table with the stream's columns",

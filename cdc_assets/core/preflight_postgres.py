@@ -86,9 +86,7 @@ class PostgresFacts:
     not_tables: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def create_table(
-    shape: TableShape, schema: str, name: str, *, columns: tuple[Column, ...] | None = None
-) -> str:
+def create_table(shape: TableShape, schema: str, name: str) -> str:
     """Return the statement that makes a target table for a source table.
 
     Column names are in lower case, because the connector writes them without quotes. Indexes
@@ -98,9 +96,9 @@ def create_table(
         shape: The source table.
         schema: The target schema.
         name: The target table.
-        columns: Those that are carried; all of them by default.
     """
-    chosen = shape.columns if columns is None else columns
+    # Other names are told of by the preflight.
+    chosen = [each for each in shape.columns if not unwritable_column(folded(each.name))]
     lines = [f"  {target_column(column)}" for column in chosen]
     if shape.primary_key:
         key = ", ".join(quote_name(folded(column)) for column in shape.primary_key)
@@ -142,7 +140,7 @@ def _faults(
             yield from _copy(spec, facts, table, source)
     for query in spec.queries:
         if not unwritable_table(query.target_name):
-            yield from _query(facts, query.target_name)
+            yield from _query(spec, facts, query.target_name)
 
 
 def _unreachable(facts: PostgresFacts) -> Fault:
@@ -213,17 +211,11 @@ def _copy(
             writable.append(column)
     found = facts.tables.get(name)
     if found is None:
-        statement = create_table(source, facts.schema, name, columns=tuple(writable))
+        statement = create_table(spec.as_made([source])[name], facts.schema, name)
         yield _no_table(facts, name, f"{statement};", makes=spec.makes(name))
         return
     yield from _table(facts, found)
     yield from _pair(found, source, writable, written_names(spec, table))
-
-
-def writable_columns(spec: StreamSpec, table: TableRef, source: TableShape) -> tuple[Column, ...]:
-    """Return the columns of a captured table that a target table can have."""
-    columns = carried_names(spec, table, source)
-    return tuple(each for each in columns if not unwritable_column(folded(each.name)))
 
 
 def _no_table(facts: PostgresFacts, name: str, statement: str, *, makes: bool = False) -> Fault:
@@ -238,12 +230,16 @@ def _no_table(facts: PostgresFacts, name: str, statement: str, *, makes: bool = 
     )
 
 
-def _query(facts: PostgresFacts, name: str) -> Iterator[Fault]:
-    found = facts.tables.get(name)
+def _query(spec: StreamSpec, facts: PostgresFacts, name: str) -> Iterator[Fault]:
+    found, made = facts.tables.get(name), spec.as_made(()).get(name)
     if found is None:
         path = quote_path(facts.schema, name)
-        statement = f"CREATE TABLE {path} (<the query's columns>, PRIMARY KEY (<key>));"
-        yield _no_table(facts, name, statement)
+        statement = (
+            f"CREATE TABLE {path} (<the query's columns>, PRIMARY KEY (<key>))"
+            if made is None
+            else create_table(made, facts.schema, name)
+        )
+        yield _no_table(facts, name, f"{statement};", makes=spec.makes(name))
         return
     yield from _table(facts, found)
     shape = found.shape

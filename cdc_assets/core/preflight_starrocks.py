@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.preflight import Fault, missing_table
-from cdc_assets.core.preflight_tables import carried_names, left_out
+from cdc_assets.core.preflight_tables import carried_names
 from cdc_assets.core.starrocks import (
     MAX_KEY_BYTES,
     MAX_VARCHAR,
@@ -118,7 +118,7 @@ def _faults(
             yield from _copied(spec, facts, table, source)
     for query in spec.queries:
         if is_table_name(query.target_name):
-            yield from _query_table(facts, query.target_name)
+            yield from _query_table(spec, facts, query.target_name)
 
 
 def _names(spec: StreamSpec, facts: StarRocksFacts) -> Iterator[Fault]:
@@ -146,12 +146,8 @@ def _copied(
     if found is None or found.key_kind != PRIMARY:
         if any(fault.severity == "error" for fault in unfit):
             return  # Without those columns there is no statement yet.
-        create = (
-            create_table(
-                source, facts.database, table.target_name, exclude=left_out(spec, table, source)
-            )
-            + ";"
-        )
+        made = spec.as_made([source])[table.target_name]
+        create = create_table(made, facts.database, table.target_name) + ";"
         if found is None:
             yield missing_table(label, _WANTED, create, is_made=spec.makes(table.target_name))
         else:
@@ -257,15 +253,18 @@ def _pair(
             )
 
 
-def _query_table(facts: StarRocksFacts, name: str) -> Iterator[Fault]:
-    label = f"{facts.database}.{name}"
+def _query_table(spec: StreamSpec, facts: StarRocksFacts, name: str) -> Iterator[Fault]:
+    label, made = f"{facts.database}.{name}", spec.as_made(()).get(name)
     create = (
         f"CREATE TABLE {quote(facts.database)}.{quote(name)} (<key columns>, <the others>)"
         " PRIMARY KEY (<key>) DISTRIBUTED BY HASH (<key>);"
+        if made is None
+        else create_table(made, facts.database, name) + ";"
     )
     found = facts.tables.get(name)
     if found is None:
-        yield Fault(label, "no such table", "a primary-key table with the query's columns", create)
+        wanted = "a primary-key table with the query's columns"
+        yield missing_table(label, wanted, create, is_made=spec.makes(name))
         return
     if found.key_kind != PRIMARY:
         yield _wrong_model(label, found, create)

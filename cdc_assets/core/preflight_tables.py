@@ -254,12 +254,6 @@ def _as_made(facts: PreflightFacts, table: TableRef, source: TableShape) -> Tabl
     return TableShape(database, table.target_name, plain, source.primary_key)
 
 
-def left_out(spec: StreamSpec, table: TableRef, shape: TableShape) -> tuple[str, ...]:
-    """Return the names of a captured table's columns that are not carried."""
-    carried_ones = carried_names(spec, table, shape)
-    return tuple(column.name for column in shape.columns if column not in carried_ones)
-
-
 def _target_table(spec: StreamSpec, target: TargetFacts, name: str) -> Iterator[Fault]:
     label = f"{target.database}.{name}"
     if name not in target.shapes:

@@ -37,7 +37,8 @@ class QuerySpec:
             stream whose SQL is a script's: then only the script knows the query.
         columns: Name and Flink type of each column of the query, in its order; only for a
             target that has no columns of its own to look at, such as a topic.
-        key: Names of the columns that make the key, with `columns`.
+        key: Names of the columns that make the key: of a topic, and of a target table that the
+            snapshot makes.
     """
 
     target_name: str
@@ -56,7 +57,7 @@ class QuerySpec:
                     value=kind,
                     hint="Write it as STRING, BIGINT, DECIMAL(10, 2) or TIMESTAMP(3), for example",
                 )
-        if bool(self.columns) != bool(self.key) or not set(self.key) <= set(names):
+        if self.columns and not (self.key and set(self.key) <= set(names)):
             raise ConfigurationError(
                 "declare all columns of the query, and a key that is made of them",
                 field=f"queries.{self.target_name}",

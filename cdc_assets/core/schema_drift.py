@@ -6,14 +6,15 @@ to a running job was looked at on real servers; docs/schema.md has the table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.readers import common_type
 from cdc_assets.core.shards import union_of
-from cdc_assets.core.stream import StreamSpec
+from cdc_assets.core.stream import StreamSpec, plan_of
 from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.types import INT_BITS, Carried, MySqlType, carried
 from cdc_assets.errors import UnsupportedType
@@ -154,11 +155,7 @@ def _table(spec: StreamSpec, table: TableRef, was: TableShape, now: TableShape) 
     source = now.label
     if [each.lower() for each in was.primary_key] != [each.lower() for each in now.primary_key]:
         yield Change(table, source, "key", key_old=was.primary_key, key_new=now.primary_key)
-    excluded = {name.lower() for name in spec.exclude_columns}
-
-    def is_carried(column: Column) -> bool:
-        return f"{table.alias}.{column.name}".lower() not in excluded and not column.generated
-
+    is_carried = _carries(spec, table, was, now)
     before = {column.name.lower(): column for column in was.columns}
     after = {column.name.lower(): column for column in now.columns}
     common = before.keys() & after.keys()
@@ -178,6 +175,23 @@ def _table(spec: StreamSpec, table: TableRef, was: TableShape, now: TableShape) 
     for name, column in after.items():
         if name not in before and name not in taken and is_carried(column):
             yield Change(table, source, "added", new=column)
+
+
+def _carries(
+    spec: StreamSpec, table: TableRef, was: TableShape, now: TableShape
+) -> Callable[[Column], bool]:
+    """Return what tells whether a column is read; of others no change matters."""
+    excluded = {name.lower() for name in spec.exclude_columns}
+    transform = spec.transform_of(table)
+    needed = {*was.primary_key, *now.primary_key}
+    needed.update(transform.reads([column.name for column in (*was.columns, *now.columns)]))
+
+    def is_carried(column: Column) -> bool:
+        if f"{table.alias}.{column.name}".lower() in excluded or column.generated:
+            return False
+        return column.name in needed or not transform.leaves_out(column.name)
+
+    return is_carried
 
 
 def _renamed(
@@ -245,6 +259,25 @@ def reads_alike(spec: StreamSpec, change: Change) -> bool:
     # A sign, or a list of values, changes what the bytes of a row mean.
     bases = MySqlType.parse(change.old).base == MySqlType.parse(change.new).base
     return same and bases and not change.new.generated
+
+
+def stays_out(spec: StreamSpec, change: Change, launched: str) -> bool:
+    """Return whether launches leave an added column out, because queries run without it.
+
+    With the column the readers of a query would be others, and Flink could not go on from its
+    state. A query that runs does not name what came later; another one may.
+
+    Args:
+        spec: The stream.
+        change: What changed.
+        launched: SQL of the incarnation that runs.
+    """
+    if not spec.queries or spec.is_scripted or change.kind != "added" or change.new is None:
+        return False
+    known = plan_of(launched)
+    name = re.compile(rf"(?<![\w$]){re.escape(change.new.name)}(?![\w$])", re.IGNORECASE)
+    texts = (" ".join(query.sql.strip().rstrip(";").split()) for query in spec.queries)
+    return not any(name.search(text) for text in texts if text not in known)
 
 
 def _described(column: Column) -> str:

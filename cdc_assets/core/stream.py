@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from cdc_assets.core.columns import TableShape
+from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.table_patterns import TablePattern
@@ -66,6 +66,8 @@ class StreamSpec:
         chosen_by: Patterns that the tables were found with. The preflight names tables that
             match one and are not among the tables, because they were made later.
         left_out: Patterns of tables that are not meant to be captured.
+        results: Columns that Flink works out, by target table (`core.results`); known only while
+            missing target tables are judged and made.
     """
 
     name: str
@@ -89,6 +91,7 @@ class StreamSpec:
     uncounted: str = ""
     chosen_by: tuple[TablePattern, ...] = ()
     left_out: tuple[TablePattern, ...] = ()
+    results: tuple[tuple[str, tuple[Column, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be one stream."""
@@ -188,30 +191,52 @@ class StreamSpec:
     def makes(self, target_name: str) -> bool:
         """Return whether a snapshot makes this target table where it is missing.
 
-        Not where columns are computed: what types they have, a person knows.
+        Not where columns are computed and Flink did not tell their types.
         """
-        return self.create_tables and any(
-            table.target_name == target_name and not self.transform_of(table).computed
-            for table in self.copied
+        return self.create_tables and (
+            bool(self.results_of(target_name))
+            or any(
+                table.target_name == target_name and not self.transform_of(table).computed
+                for table in self.copied
+            )
         )
 
-    def unmade(
-        self, shapes: Sequence[TableShape], known: Collection[str]
-    ) -> tuple[tuple[TableRef, TableShape], ...]:
-        """Return the captured tables whose target tables a snapshot has to make.
+    def results_of(self, target_name: str) -> tuple[Column, ...]:
+        """Return the columns of a target table that Flink works out, as far as they are known."""
+        return dict(self.results).get(target_name, ())
+
+    def as_made(self, shapes: Sequence[TableShape]) -> dict[str, TableShape]:
+        """Return the target tables as source tables that would be copied whole, by name.
+
+        Args:
+            shapes: The captured tables.
+        """
+        sources = {shape.label: shape for shape in shapes}
+        found: dict[str, TableShape] = {}
+        for table in self.copied:
+            source = sources.get(table.label)
+            if source is not None:
+                columns = [c for c in source.columns if not self.leaves_out(table, source, c.name)]
+                results = self.results_of(table.target_name)
+                found[table.target_name] = replace(source, columns=(*columns, *results))
+        for query in self.queries:
+            results = self.results_of(query.target_name)
+            if results:
+                found[query.target_name] = TableShape("", query.target_name, results, query.key)
+        return found
+
+    def unmade(self, shapes: Sequence[TableShape], known: Collection[str]) -> dict[str, TableShape]:
+        """Return the target tables that a snapshot has to make, as `as_made` does.
 
         Args:
             shapes: The captured tables.
             known: Names of the target tables that exist.
         """
-        sources = {shape.label: shape for shape in shapes}
-        return tuple(
-            (table, sources[table.label])
-            for table in self.copied
-            if table.label in sources
-            and table.target_name not in known
-            and self.makes(table.target_name)
-        )
+        return {
+            name: shape
+            for name, shape in self.as_made(shapes).items()
+            if name not in known and self.makes(name)
+        }
 
     def leaves_out(self, table: TableRef, shape: TableShape, column: str) -> bool:
         """Return whether a column of a captured table is not copied."""

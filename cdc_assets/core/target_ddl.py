@@ -9,11 +9,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from cdc_assets.core import iceberg, postgres_names, postgres_types, starrocks, type_fit
 from cdc_assets.core.columns import Column, TableShape
 from cdc_assets.core.row_sql import quote_name
-from cdc_assets.core.schema_drift import Change, reads_alike
+from cdc_assets.core.schema_drift import Change, reads_alike, stays_out
 from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.core.types import Carried, carried, target_column
 from cdc_assets.errors import UnsupportedType
@@ -200,19 +201,45 @@ class Drift:
     Attributes:
         change: The change.
         fix: Statement for the target; empty when it needs none.
+        left_out: Whether launches leave the added column out: for queries only, or for a copy
+            beside queries, too, which then lacks it.
     """
 
     change: Change
     fix: str
+    left_out: Literal["", "query", "copy"] = ""
+
+    @property
+    def advice(self) -> str:
+        """Return what is to be done, in one line."""
+        if not self.left_out or self.change.new is None:
+            return self.fix or "the target needs no change"
+        again = "materialize the snapshot with 'again'"
+        if self.left_out == "query":
+            return (
+                "no query names it, so the stream goes on without it, SELECT * too; to take it"
+                f" in, name it in a query, let the target follow, then {again}"
+            )
+        table, name = self.change.table.alias, self.change.new.name
+        return (
+            "the stream goes on without it, because its queries keep state; to take it in: "
+            + "".join(f"{each} then " for each in filter(None, [self.fix]))
+            + f"{again}; or exclude_columns: {table}.{name}"
+        )
 
     @property
     def text(self) -> str:
-        """Return the change and the statement, in one line."""
-        return f"{self.change.text}; {self.fix or 'the target needs no change'}"
+        """Return the change and what is to be done, in one line."""
+        return f"{self.change.text}; {self.advice}"
 
 
 def drifts_of(
-    spec: StreamSpec, changes: Sequence[Change], targets: dict[str, TableShape]
+    spec: StreamSpec,
+    changes: Sequence[Change],
+    targets: dict[str, TableShape],
+    *,
+    launched: str | None = None,
+    is_at_change: bool = False,
 ) -> tuple[Drift, ...]:
     """Return the changes that matter, each with the target's statement.
 
@@ -223,6 +250,9 @@ def drifts_of(
         spec: The stream, with the target's real namespace.
         changes: What changed at the source.
         targets: The target tables that exist, by name.
+        launched: SQL of the incarnation that runs, where it matters what launches leave out.
+        is_at_change: Whether the stream stands before the changes, so that a copy beside queries
+            can take a column up.
     """
     found: list[Drift] = []
     seen: set[tuple[str, str]] = set()
@@ -232,7 +262,11 @@ def drifts_of(
             continue
         if (change.text, fix) not in seen:
             seen.add((change.text, fix))
-            found.append(Drift(change, fix))
+            left_out: Literal["", "query", "copy"] = ""
+            if launched is not None and stays_out(spec, change, launched):
+                is_read_only = change.table.alias in spec.source_only
+                left_out = "query" if is_read_only else "" if is_at_change else "copy"
+            found.append(Drift(change, fix, left_out))
     return tuple(found)
 
 

@@ -28,6 +28,7 @@ class Probe:
         select: A query whose columns are the text's values.
         columns: Names and types of the columns that these values go to, empty for a condition.
         is_query: Whether it fills a target table by itself.
+        target: The target table that it fills, or a column of it.
     """
 
     field: str
@@ -35,6 +36,7 @@ class Probe:
     select: str
     columns: tuple[tuple[str, str], ...] = ()
     is_query: bool = False
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,14 +86,15 @@ class Copy:
     @property
     def probes(self) -> tuple[Probe, ...]:
         """Return the texts of the transform, each in a query of its own."""
-        transform = self.each.transform
+        transform, target = self.each.transform, self.each.table.target_name
         found: list[Probe] = []
         if transform.filter:
             select = f"SELECT 1 AS `c`\nFROM {self._alias}{self._where}"
-            found.append(Probe(transform.filter_field, transform.filter, select))
+            found.append(Probe(transform.filter_field, transform.filter, select, target=target))
         for name, kind, text in self.computed:
             select = f"SELECT {in_brackets(text)} AS {quote_identifier(name)}\n{self._origin('')}"
-            found.append(Probe(f"computed.{transform.table}.{name}", text, select, ((name, kind),)))
+            field = f"computed.{transform.table}.{name}"
+            found.append(Probe(field, text, select, ((name, kind),), target=target))
         return tuple(found)
 
     @property

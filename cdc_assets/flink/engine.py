@@ -15,7 +15,8 @@ from cdc_assets.core.job import CheckpointFacts, JobFacts, JobGone
 from cdc_assets.core.observation import FailureClass, JobView
 from cdc_assets.core.position import Coordinates
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.stream import trigger_id_of
+from cdc_assets.core.results import Results, provisional, wanted_results
+from cdc_assets.core.stream import StreamSpec, trigger_id_of
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import (
     CdcError,
@@ -30,7 +31,7 @@ from cdc_assets.flink.client import FlinkClient
 from cdc_assets.flink.gateway import SqlGateway
 from cdc_assets.flink.kept_states import approve, approved, copy_newest, count_on
 from cdc_assets.flink.render import RenderedStream
-from cdc_assets.flink.sql_check import check_sql
+from cdc_assets.flink.sql_check import check_sql, describe_results
 from cdc_assets.flink.state_files import local_path
 from cdc_assets.flink.state_view import newest_view, read_view
 from cdc_assets.flink.transplant import transplant
@@ -367,12 +368,39 @@ class FlinkEngine(FlinkControl):
                 )
             rendered = self._render(launch, shapes, targets)
         except ConfigurationError as error:
-            field = error.field or spec.name
-            found = error.message.removeprefix(f"{field}: ")
-            return (Fault(field, found, "a stream that can be written as SQL", error.hint),)
+            return (_unwritable(spec, error),)
         except CdcError as error:
             return (Fault(spec.name, error.message, "an answer", error.hint),)
         return check_sql(self._gateway, spec, rendered)
+
+    def results(self, spec: StreamSpec, server: Server) -> Results:
+        """Return the columns that Flink works out for missing target tables; no job is started.
+
+        Flink is not asked where no such table is missing.
+        """
+        wanted = {
+            name: key
+            for name, key in wanted_results(spec).items()
+            if self._target_shape(name) is None
+        }
+        if not wanted:
+            return Results()
+        try:
+            shapes = self._source.shapes(server, spec.tables)
+            targets = [
+                self._target_shape(name) or provisional(spec, name, shapes)
+                for name in spec.target_names
+            ]
+            rendered = self._render(Launch("0" * 32, "", spec, server), shapes, targets)
+        except ConfigurationError as error:
+            return Results(faults=(_unwritable(spec, error),))
+        return describe_results(self._gateway, spec, rendered, wanted)
+
+    def _target_shape(self, name: str) -> TableShape | None:
+        try:
+            return self._target.shapes([name])[0]
+        except ConfigurationError:
+            return None
 
     def _targets_now(self, launch: Launch) -> Sequence[TableShape] | None:
         """Return the target tables, None where some are made with the first launch only."""
@@ -388,6 +416,12 @@ class FlinkEngine(FlinkControl):
         shapes = self._source.shapes(launch.server, launch.spec.tables)
         targets = self._target.shapes(launch.spec.target_names)
         return self._render(launch, shapes, targets)
+
+
+def _unwritable(spec: StreamSpec, error: ConfigurationError) -> Fault:
+    field = error.field or spec.name
+    found = error.message.removeprefix(f"{field}: ")
+    return Fault(field, found, "a stream that can be written as SQL", error.hint)
 
 
 def _seconds(text: str | None, *, default: float) -> float:

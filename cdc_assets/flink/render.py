@@ -265,7 +265,8 @@ def _query(
     key = key_of(shape) if sink.has_columns else query.key
     name = f"{SINK_PREFIX}{shape.name}"
     ddl = create_table(name, columns, key, sink_options(launch, shape.name, sink))
-    probe = Probe(f"queries.{query.target_name}", query.sql, sql, tuple(columns), is_query=True)
+    field = f"queries.{query.target_name}"
+    probe = Probe(field, query.sql, sql, tuple(columns), is_query=True, target=query.target_name)
     return ddl, f"INSERT INTO {quote_identifier(name)}\n{sql}", probe
 
 

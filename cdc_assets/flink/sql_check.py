@@ -8,11 +8,12 @@ last: it plans the job and starts nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cdc_assets.core.preflight import Fault
 from cdc_assets.core.readers import common_type
+from cdc_assets.core.results import Results, judge_results
 from cdc_assets.errors import EngineError, EngineRejected
 from cdc_assets.flink.quoting import quote_identifier
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from cdc_assets.flink.gateway import SqlGateway
     from cdc_assets.flink.render import RenderedStream
     from cdc_assets.flink.sql_session import SqlSession
+
+# Names of the columns of a query's key.
+Key = tuple[str, ...]
 
 _PLAN_SECONDS = 60.0
 _CLASS = re.compile(r"^(?:[\w$]+\.)*[\w$]*(?:Exception|Error):\s*")
@@ -44,46 +48,86 @@ def check_sql(gateway: SqlGateway, spec: StreamSpec, rendered: RenderedStream) -
         spec: The stream.
         rendered: Its SQL.
     """
-    stream = spec.name
     try:
         with gateway.open_session(rendered.config) as session:
-            for number, text in enumerate(rendered.ddl, start=1):
-                doing = f"table {number} of {stream}"
-                try:
-                    session.configure(text, doing=doing)
-                except EngineRejected as error:
-                    return (_refused(f"{stream}.tables", "", _reason(error, doing)),)
-            found = [
-                fault
-                for number, probe in enumerate(rendered.probes, start=1)
-                for fault in _probe(session, spec, probe, number)
-            ]
-            return tuple(found) if found else tuple(_plan(session, stream, rendered.statement))
+            found = list(_tables(session, spec, rendered))
+            for number, probe in enumerate(() if found else rendered.probes, start=1):
+                given, faults = _described(session, spec, probe, number)
+                misplaced = _misplaced(f"{spec.name}.{probe.field}", probe, given) if given else ()
+                found += [*faults, *misplaced]
+            return tuple(found) if found else tuple(_plan(session, spec.name, rendered.statement))
     except EngineError as error:
-        return (
-            Fault(
-                "flink.sql_gateway_url",
-                error.message,
-                "a gateway that says whether the SQL can run",
-                error.hint or "See that Flink and its SQL gateway run",
-            ),
-        )
+        return (_no_gateway(error),)
 
 
-def _probe(session: SqlSession, spec: StreamSpec, probe: Probe, number: int) -> Iterator[Fault]:
+def describe_results(
+    gateway: SqlGateway, spec: StreamSpec, rendered: RenderedStream, wanted: Mapping[str, Key]
+) -> Results:
+    """Return the columns that expressions and queries bring, without planning a job.
+
+    Args:
+        gateway: Flink.
+        spec: The stream.
+        rendered: Its SQL, with target tables that may not exist.
+        wanted: The target tables that are asked for, each with the key of its query.
+    """
+    described: dict[str, list[tuple[str, str]]] = {}
+    try:
+        with gateway.open_session(rendered.config) as session:
+            faults = list(_tables(session, spec, rendered))
+            for number, probe in enumerate(() if faults else rendered.probes, start=1):
+                if probe.target in wanted:
+                    given, refused = _described(session, spec, probe, number)
+                    faults += refused
+                    described.setdefault(probe.target, []).extend(given)
+    except EngineError as error:
+        faults = [_no_gateway(error)]
+    if faults:
+        return Results(faults=tuple(faults))
+    judged = {
+        name: judge_results(spec, name, given, wanted[name]) for name, given in described.items()
+    }
+    return Results(
+        tuple((name, columns) for name, (columns, wrong) in judged.items() if not wrong),
+        tuple(fault for _, wrong in judged.values() for fault in wrong),
+    )
+
+
+def _tables(session: SqlSession, spec: StreamSpec, rendered: RenderedStream) -> Iterator[Fault]:
+    """Make the tables of a session, up to the first that Flink refuses."""
+    for number, text in enumerate(rendered.ddl, start=1):
+        doing = f"table {number} of {spec.name}"
+        try:
+            session.configure(text, doing=doing)
+        except EngineRejected as error:
+            yield _refused(f"{spec.name}.tables", "", _reason(error, doing))
+            return
+
+
+def _no_gateway(error: EngineError) -> Fault:
+    return Fault(
+        "flink.sql_gateway_url",
+        error.message,
+        "a gateway that says whether the SQL can run",
+        error.hint or "See that Flink and its SQL gateway run",
+    )
+
+
+def _described(
+    session: SqlSession, spec: StreamSpec, probe: Probe, number: int
+) -> tuple[list[tuple[str, str]], tuple[Fault, ...]]:
+    """Return name and type of each value of a text, none of a condition; and what is wrong."""
     view, doing = quote_identifier(f"probe.{number}"), f"checking {probe.field}"
-    field = f"{spec.name}.{probe.field}"
     try:
         session.configure(f"CREATE TEMPORARY VIEW {view} AS\n{probe.select}", doing=doing)
         if not probe.columns:
-            return
+            return [], ()
         rows = session.execute(f"DESCRIBE {view}", doing=doing).rows
     except EngineRejected as error:
         tables = ", ".join(table.label for table in spec.tables)
-        yield _refused(field, probe.text, _reason(error, doing), tables)
-        return
-    given = [(str(row[0]), str(row[1])) for row in rows]
-    yield from _misplaced(field, probe, given)
+        field = f"{spec.name}.{probe.field}"
+        return [], (_refused(field, probe.text, _reason(error, doing), tables),)
+    return [(str(row[0]), str(row[1])) for row in rows], ()
 
 
 def _misplaced(field: str, probe: Probe, given: Sequence[tuple[str, str]]) -> Iterator[Fault]:

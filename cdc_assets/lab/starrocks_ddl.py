@@ -1,4 +1,4 @@
-"""CREATE TABLE of the StarRocks stand-in: read, and judged as StarRocks judges it. Pure."""
+"""DDL of the StarRocks stand-in: read, and judged as StarRocks judges it. Pure."""
 
 from __future__ import annotations
 
@@ -35,6 +35,20 @@ def table_of(parsed: exp.Create, database: str | None) -> Table:
     )
     _judge_properties(parsed, key)
     return Table(schema.this.db or database or "", schema.this.name, model, columns)
+
+
+def added_column(parsed: exp.Alter) -> StoredColumn:
+    """Return the column that a statement adds; the stand-in changes tables in no other way."""
+    actions = parsed.args["actions"]
+    definition = actions[0] if len(actions) == 1 else None
+    if not isinstance(definition, exp.ColumnDef) or definition.args.get("position") is not None:
+        raise StoreRefused(1064, "the stand-in adds one column at the end, and changes no other")
+    column = _column(definition, "", is_key=False)
+    if definition.find(exp.DefaultColumnConstraint) is not None:
+        raise StoreRefused(1064, "the stand-in adds no column with a default")
+    if not column.nullable:
+        raise StoreRefused(1064, f"column {column.name} is NOT NULL and has no default value")
+    return column
 
 
 def _model(parsed: exp.Create, definitions: list[exp.ColumnDef]) -> tuple[str, list[str]]:

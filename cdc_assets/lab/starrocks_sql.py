@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from mysql_mimic.types import ColumnType
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from cdc_assets.lab.starrocks_ddl import table_of
+from cdc_assets.lab.starrocks_ddl import added_column, table_of
 from cdc_assets.lab.starrocks_store import CATALOG, StarRocksStore, StoreRefused
 
 # Said wherever a person asks for a version.
@@ -50,6 +51,13 @@ _VIEWS = {
     "stand_in_received": "information_received",
 }
 """Tables of `information_schema` that are there; others do not exist."""
+
+# The one form of it that clients here send; sqlglot does not know the statement.
+_ALTERS = re.compile(
+    r"\s*SHOW\s+ALTER\s+TABLE\s+COLUMN\s+FROM\s+`(?P<db>[^`]+)`\s+WHERE\s+TableName\s*=\s*"
+    r"['\"](?P<name>[^'\"]+)['\"]\s+ORDER\s+BY\s+CreateTime\s+DESC\s+LIMIT\s+1\s*;?\s*",
+    re.IGNORECASE,
+)
 
 
 def prepare_views(store: StarRocksStore) -> None:
@@ -86,6 +94,11 @@ def answer(store: StarRocksStore, sql: str, database: str | None) -> Any:  # noq
     """
     import duckdb
 
+    asked = _ALTERS.fullmatch(sql)
+    if asked is not None:
+        found = store.newest_alter(asked["db"], asked["name"])
+        rows: list[tuple[object, ...]] = [] if found is None else [found]
+        return rows, ["JobId", "TableName", "State", "Msg"]
     try:
         parsed = sqlglot.parse_one(sql.strip().rstrip(";"), read="starrocks")
     except SqlglotError as error:
@@ -113,6 +126,10 @@ def _changed(
         return _create(store, parsed, sql, database)
     if isinstance(parsed, exp.Drop):
         return _drop(store, parsed, database)
+    if isinstance(parsed, exp.Alter):
+        table = parsed.this
+        store.add_column(table.db or database or "", table.name, added_column(parsed))
+        return _nothing()
     if isinstance(parsed, exp.TruncateTable):
         for table in cast("list[exp.Table]", parsed.expressions):
             store.truncate(table.db or database or "", table.name)

@@ -26,6 +26,8 @@ Model = Literal["PRIMARY KEY", "UNIQUE KEY", "DUPLICATE KEY"]
 CATALOG = "_fe"
 _DUCK_MEMORY = "256MB"
 _ROW_BYTES = 1_048_576
+# How long a change of a table takes after its statement was answered.
+_ALTER_SECONDS = 1.0
 _SETUP = f"""
 CREATE SCHEMA IF NOT EXISTS {CATALOG};
 CREATE TABLE IF NOT EXISTS {CATALOG}.databases (name VARCHAR);
@@ -36,6 +38,9 @@ CREATE TABLE IF NOT EXISTS {CATALOG}.columns (
 CREATE SEQUENCE IF NOT EXISTS {CATALOG}.transaction_ids;
 CREATE TABLE IF NOT EXISTS {CATALOG}.transactions (
   id BIGINT, db VARCHAR, label VARCHAR, tbl VARCHAR, state VARCHAR, until DOUBLE, rows VARCHAR);
+CREATE TABLE IF NOT EXISTS {CATALOG}.alters (
+  id BIGINT, db VARCHAR, name VARCHAR, col VARCHAR, kind VARCHAR, size BIGINT, scale INTEGER,
+  until DOUBLE, done BOOLEAN);
 -- What came in, as hashes: a proof counts what came twice. StarRocks has no such table.
 CREATE TABLE IF NOT EXISTS {CATALOG}.received (db VARCHAR, name VARCHAR, row UBIGINT);
 -- A load that was not prepared dies with the server.
@@ -102,6 +107,7 @@ class StarRocksStore:
     def query(self, sql: str) -> tuple[list[tuple[object, ...]], list[tuple[str, str]]]:
         """Run a SELECT in DuckDB's words; return rows, and names with DuckDB's types."""
         with self._lock:
+            self._finish_alters()
             found = self._connection.execute(sql)
             heads = [(str(each[0]), str(each[1])) for each in found.description or ()]
             return cast("list[tuple[object, ...]]", found.fetchall()), heads
@@ -125,7 +131,7 @@ class StarRocksStore:
                 raise StoreRefused(1008, f"Can't drop database '{name}'; database doesn't exist")
             self._connection.execute(f"DROP SCHEMA {_name(name)} CASCADE")
             self._run(f"DELETE FROM {CATALOG}.databases WHERE name = ?", name)
-            for table in ("tables", "columns", "transactions"):
+            for table in ("tables", "columns", "transactions", "alters"):
                 self._run(f"DELETE FROM {CATALOG}.{table} WHERE db = ?", name)
 
     def create_table(self, table: Table, ddl: str, *, exists_ok: bool) -> None:
@@ -141,12 +147,70 @@ class StarRocksStore:
             self._connection.execute(f"CREATE TABLE {place} ({columns})")
             row = (table.database, table.name, table.model, ddl)
             self._run(f"INSERT INTO {CATALOG}.tables VALUES (?, ?, ?, ?)", *row)
-            for position, c in enumerate(table.columns, start=1):
-                self._run(
-                    f"INSERT INTO {CATALOG}.columns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    *(table.database, table.name, position, c.name, c.kind, c.size, c.scale),
-                    *(c.nullable, c.is_key, c.data_type, c.column_type),
+            for position, column in enumerate(table.columns, start=1):
+                self._describe(table, position, column)
+
+    def _describe(self, table: Table, position: int, c: StoredColumn) -> None:
+        self._run(
+            f"INSERT INTO {CATALOG}.columns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            *(table.database, table.name, position, c.name, c.kind, c.size, c.scale),
+            *(c.nullable, c.is_key, c.data_type, c.column_type),
+        )
+
+    def add_column(self, database: str, name: str, column: StoredColumn) -> None:
+        """Begin to add a column; nobody sees it before the change is done.
+
+        Raises:
+            StoreRefused: Another change is at work (InvalidOlapTableStateException), or there is
+                such a column (SchemaChangeHandler.addColumnInternal).
+        """
+        with self._lock:
+            table = self.require_table(database, name)
+            newest = self.newest_alter(database, name)
+            if newest is not None and newest[2] != "FINISHED":
+                raise StoreRefused(
+                    1064,
+                    f'A schema change operation is in progress on the table "{name}". Please wait'
+                    " until the current operation completes.",
                 )
+            if column.name.lower() in {each.name.lower() for each in table.columns}:
+                raise StoreRefused(
+                    1064, f"Can not add column which already exists in base table: {column.name}"
+                )
+            self._run(
+                f"INSERT INTO {CATALOG}.alters SELECT nextval('{CATALOG}.transaction_ids'),"
+                " ?, ?, ?, ?, ?, ?, ?, false",
+                *(database, name, column.name, column.kind, column.size, column.scale),
+                time.time() + _ALTER_SECONDS,
+            )
+
+    def newest_alter(self, database: str, name: str) -> tuple[object, ...] | None:
+        """Return number, table, state and message of a table's newest change."""
+        with self._lock:
+            self._finish_alters()
+            rows = self._run(
+                "SELECT id, name, CASE WHEN done THEN 'FINISHED' ELSE 'RUNNING' END, ''"
+                f" FROM {CATALOG}.alters WHERE db = ? AND name = ? ORDER BY id DESC LIMIT 1",
+                database,
+                name,
+            )
+        return rows[0] if rows else None
+
+    def _finish_alters(self) -> None:
+        """Make columns visible whose time has come; rows that are there have NULL in them."""
+        due = self._run(
+            f"UPDATE {CATALOG}.alters SET done = true WHERE NOT done AND until < ?"
+            " RETURNING db, name, col, kind, size, scale",
+            time.time(),
+        )
+        for database, name, *parts in due:
+            table = self.require_table(str(database), str(name))
+            column = StoredColumn(*cast("tuple[str, str, int, int]", tuple(parts)))
+            place = _place(table.database, table.name)
+            self._connection.execute(
+                f"ALTER TABLE {place} ADD COLUMN {_name(column.name)} {column.duck_type}"
+            )
+            self._describe(table, len(table.columns) + 1, column)
 
     def drop_table(self, database: str, name: str, *, missing_ok: bool) -> None:
         """Drop a table."""
@@ -156,7 +220,7 @@ class StarRocksStore:
                     return
                 raise StoreRefused(1051, f"Unknown table '{database}.{name}'")
             self._connection.execute(f"DROP TABLE {_place(database, name)}")
-            for table in ("tables", "columns"):
+            for table in ("tables", "columns", "alters"):
                 self._run(f"DELETE FROM {CATALOG}.{table} WHERE db = ? AND name = ?",
                           database, name)  # fmt: skip
 
@@ -169,6 +233,7 @@ class StarRocksStore:
     def table(self, database: str, name: str) -> Table | None:
         """Return a table, None when there is none."""
         with self._lock:
+            self._finish_alters()
             found = self._run(
                 f"SELECT model FROM {CATALOG}.tables WHERE db = ? AND name = ?", database, name
             )
@@ -258,9 +323,10 @@ class StarRocksStore:
                 label,
             )[0][0]
             rows = [tuple(row) for row in cast("list[list[str | None]]", json.loads(str(text)))]
+            table = self.require_table(database, found.table)
             self._connection.execute("BEGIN")
             try:
-                self._apply(self.require_table(database, found.table), rows)
+                self._apply(table, rows)
                 self._set(found, "VISIBLE", "")
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -334,7 +400,9 @@ class StarRocksStore:
         # A file, because DuckDB takes a parameter's list 200 times slower.
         file = Path(self._scratch.name, "rows.json")
         names = [f"c{i}" for i in range(len(table.columns) + 1)]
-        lines = [json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows]
+        # A load that began before a column was added has no value for it.
+        full = [(*row[:-1], *[None] * (len(names) - len(row)), row[-1]) for row in rows]
+        lines = [json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in full]
         with file.open("w", encoding="utf-8") as out:
             out.writelines(lines)
         # DuckDB allocates as much as it is told that a row may have.

@@ -23,7 +23,7 @@ from cdc_assets.core.preflight import (
     ServerFacts,
     TargetFacts,
 )
-from cdc_assets.core.preflight_tables import carried_names, left_out
+from cdc_assets.core.preflight_tables import carried_names
 from cdc_assets.core.row_sql import Statement, list_tables, quote_name, table_name, text_of
 from cdc_assets.core.shards import members_of
 from cdc_assets.core.stream import StreamSpec
@@ -84,7 +84,7 @@ class TargetProbe(Protocol):
         """Return those of the tables that the account may make."""
         ...
 
-    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
+    def create_statement(self, shape: TableShape, name: str) -> str:
         """Return the statement that makes a target table for a source table."""
         ...
 
@@ -319,20 +319,11 @@ def _target_facts(target: TargetProbe, spec: StreamSpec, source: ServerFacts) ->
             missing_privileges=target.missing_privileges(tuple(shapes.values())),
             account=target.account(),
             may_create=target.may_create(
-                [
-                    each.target_name
-                    for each in spec.copied
-                    if spec.makes(each.target_name) and each.target_name not in shapes
-                ]
+                [name for name in spec.target_names if spec.makes(name) and name not in shapes]
             ),
         )
     except CdcError as error:
         return replace(nothing, problem=error.message)
-    statements = {
-        table.target_name: target.create_statement(
-            shape, table.target_name, exclude=left_out(spec, table, shape)
-        )
-        for table in spec.copied
-        if (shape := source.shapes.get(table.label)) is not None
-    }
+    made = spec.as_made(tuple(source.shapes.values()))
+    statements = {name: target.create_statement(shape, name) for name, shape in made.items()}
     return replace(facts, create_statements=statements)

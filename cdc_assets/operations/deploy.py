@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cdc_assets.core.paused_tables import oldest
 from cdc_assets.core.position import Position
@@ -20,11 +20,17 @@ from cdc_assets.operations.schema_record import (
     changed_since_look,
     changes_since,
     launch_end,
+    read_tables,
     record_of,
     tables_now,
     tables_of,
 )
-from cdc_assets.operations.schema_watch import PAUSED, look_at_schema, replay_from
+from cdc_assets.operations.schema_watch import (
+    PAUSED,
+    look_at_schema,
+    replay_from,
+    without_additions,
+)
 from cdc_assets.ports import IncarnationRow, Launch, StateView
 
 _ENDED = frozenset({"FAILED", "FINISHED", "CANCELED", "GONE"})
@@ -82,13 +88,14 @@ def deploy(rt: StreamRuntime) -> Deployed:
     # Before anything else: what runs on the wrong server is the recovery's business.
     prove(rt, Start(rt.source.endpoint, expected=anchor_of(rt)))
     last = rows[-1]
+    look = look_at_schema(rt)
+    whole, rt = rt, without_additions(rt, look)
     view = rt.engine.job(last.job_id)
     if view.state == "RUNNING" and last.kind == "stream" and _same_sql(rt, last):
         state = rt.engine.checkpoint(last.job_id, budget_seconds=rt.budgets.checkpoint_seconds)
         positions = record_state(rt, last, state, savepoint=False)
         _end_pause(rt, last.number)
         return Deployed(last.number, last.job_id, last.restored_from, positions, adopted=True)
-    look = look_at_schema(rt)
     # Before anything is stopped: it refuses where rows could not be read again rightly.
     before = replay_from(rt, last, look) if look.changes else None
     row, state = _newest_state(rt, rows)
@@ -101,6 +108,9 @@ def deploy(rt: StreamRuntime) -> Deployed:
         )
     else:
         start = _start(rt, row, state)
+    if rt is not whole:
+        # What is left out is kept as if it were not there: it shall show again.
+        start = replace(start, tables=read_tables(rt, tables_now(rt, start.server)))
     # Whoever launched since this looked has the fence: what was seen to be dead is not newest.
     return bring_up(rt, launch(rt, "stream", start, after=everything[-1].number))
 

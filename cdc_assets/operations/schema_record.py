@@ -56,6 +56,22 @@ def tables_now(rt: StreamRuntime, server: Server) -> Tables:
         return found
 
 
+def read_tables(rt: StreamRuntime, tables: Tables) -> Tables:
+    """Return tables without the columns that a stream excludes."""
+    excluded = {name.lower() for name in rt.spec.exclude_columns}
+    aliases = {table.label: table.alias for table in rt.spec.tables}
+    return {
+        label: tuple(
+            replace(shape, columns=tuple(
+                column for column in shape.columns
+                if f"{aliases[label]}.{column.name}".lower() not in excluded
+            ))
+            for shape in shapes
+        )
+        for label, shapes in tables.items()
+    }  # fmt: skip
+
+
 def record_of(rt: StreamRuntime, number: int) -> SchemaRecord | None:
     """Return what an incarnation was launched with, None where nothing is recorded."""
     rows = rt.ledger.steps(rt.name, _name(rt, number))

@@ -89,7 +89,14 @@ class SchemaLook:
     @property
     def changes(self) -> tuple[Change, ...]:
         """Return what a launch takes up; a new shard is read by itself."""
-        return tuple(d.change for d in self.drifts if d.change.kind != "new-shard")
+        return tuple(
+            d.change for d in self.drifts if d.change.kind != "new-shard" and not d.left_out
+        )
+
+    @property
+    def lacking(self) -> bool:
+        """Return whether a copy goes on without a column that came."""
+        return any(drift.left_out == "copy" for drift in self.drifts)
 
 
 @dataclass(frozen=True)
@@ -137,16 +144,41 @@ def look_at_schema(rt: StreamRuntime) -> SchemaLook:
             why = seen.problem or "it is not proved to be the server that the stream reads"
             return SchemaLook(row.number, problem=f"{endpoint}: {why}")
         paused = paused_tables(rt)
-        drifts = _drifts(without(rt, paused), record)
+        drifts = _drifts(without(rt, paused), record, row)
         looks = tuple(PausedLook(each, _drifts_of_paused(rt, each)) for each in paused)
     except CdcError as error:
         return SchemaLook(row.number, problem=str(error))
     return SchemaLook(row.number, drifts, paused=looks)
 
 
-def _drifts(rt: StreamRuntime, record: SchemaRecord) -> tuple[Drift, ...]:
+def _drifts(
+    rt: StreamRuntime, record: SchemaRecord, row: IncarnationRow | None = None
+) -> tuple[Drift, ...]:
     changes = changes_since(rt, record, rt.source.endpoint)
-    return drifts_of(rt.spec, changes, targets_of(rt, changes))
+    marked = _marked(rt, row) if row is not None and changes and rt.spec.stateful else None
+    return drifts_of(
+        rt.spec,
+        changes,
+        targets_of(rt, changes),
+        launched=row.sql if row is not None else None,
+        is_at_change=marked is not None,
+    )
+
+
+def without_additions(rt: StreamRuntime, look: SchemaLook) -> StreamRuntime:
+    """Return the stream as a deployment launches it: without columns that its queries go without.
+
+    Then the job's plan is the one that the state belongs to.
+    """
+    names = [
+        f"{drift.change.table.alias}.{drift.change.new.name}"
+        for drift in look.drifts
+        if drift.left_out and drift.change.new is not None
+    ]
+    if not names:
+        return rt
+    excluded = tuple(dict.fromkeys((*rt.spec.exclude_columns, *names)))
+    return replace(rt, spec=replace(rt.spec, exclude_columns=excluded))
 
 
 def _drifts_of_paused(rt: StreamRuntime, pause: PausedTable) -> tuple[Drift, ...]:
@@ -270,7 +302,7 @@ def mark_unchanged(rt: StreamRuntime, row: IncarnationRow, state: StateView) -> 
     Then whatever changes while nothing runs is read in its turn, into any target.
     """
     look = look_at_schema(rt)
-    if not look.problem and not look.changes:
+    if not look.problem and not look.changes and not look.lacking:
         detail: dict[str, object] = {"path": state.path}
         name = f"{rt.name}:{row.number}/{_UNCHANGED}"
         rt.ledger.append_step(StepRow(rt.name, name, 1, _UNCHANGED, detail, rt.clock.now()))

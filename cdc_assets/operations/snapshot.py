@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cdc_assets.core.position import Position
 from cdc_assets.core.readers import connections_of
+from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked, SavepointFailed
 from cdc_assets.operations.launch import Start, launch, newest
 from cdc_assets.operations.positions import record_state
 from cdc_assets.operations.reconcile import reconcile
 from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.operations.schema_watch import mark_unchanged
-from cdc_assets.ports import IncarnationRow, MakingTarget, ReconciliationRow, StateView
+from cdc_assets.ports import (
+    DescribingEngine,
+    IncarnationRow,
+    MakingTarget,
+    ReconciliationRow,
+    StateView,
+)
 
 
 @dataclass(frozen=True)
@@ -105,8 +112,24 @@ def snapshot(
             _refuse_live(rt, each)
     if isinstance(rt.target, MakingTarget):
         shapes = rt.source.shapes(rt.source.endpoint, rt.spec.tables)
-        made(rt.target.make_missing(rt.spec, shapes))
+        made(rt.target.make_missing(_with_results(rt), shapes))
     return _finish(rt, launch(rt, "snapshot", Start(rt.source.endpoint)), report)
+
+
+def _with_results(rt: StreamRuntime) -> StreamSpec:
+    """Return the stream with the columns that only Flink knows, where tables of them are missing.
+
+    Raises:
+        ConfigurationError: Flink refuses a text, or a target cannot hold what it brings.
+    """
+    if not isinstance(rt.engine, DescribingEngine):
+        return rt.spec
+    found = rt.engine.results(rt.spec, rt.source.endpoint)
+    for fault in found.faults:
+        raise ConfigurationError(
+            f"found {fault.found}, wanted {fault.wanted}", field=fault.field, hint=fault.fix
+        )
+    return replace(rt.spec, results=found.columns)
 
 
 def _refuse_live(rt: StreamRuntime, row: IncarnationRow) -> None:

@@ -9,7 +9,6 @@ from cdc_assets.core.columns import TableShape
 from cdc_assets.core.iceberg import IcebergCatalog, create_catalog_sql
 from cdc_assets.core.iceberg_faults import CATALOG, creation, judge_tables
 from cdc_assets.core.preflight import Fault
-from cdc_assets.core.readers import describe_table
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_versions import TableVersion, lineage
 from cdc_assets.errors import CdcError, ConfigurationError, TargetError
@@ -94,23 +93,20 @@ class IcebergTarget:
         )
 
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
-        """Make the missing target tables of copied tables, if the stream's settings say so.
+        """Make the missing target tables, if the stream's settings say so.
 
         Raises:
             TargetError: The catalog or Flink refuses one.
         """
         if not spec.create_tables or self._run_sql is None:
             return ()
-        sources = {shape.label: shape for shape in shapes}
-        made: list[str] = []
-        for table in spec.copied:
-            name = table.target_name
-            if spec.makes(name) and self._lake.table(name) is None:
-                each = describe_table(spec, table, sources.get(table.label))
-                statements = creation(spec, each, has_namespace=self._lake.has_namespace())
-                self._make(self._run_sql, name, statements)
-                made.append(name)
-        return made
+        known = [name for name in spec.target_names if self._lake.table(name) is not None]
+        unmade = spec.unmade(shapes, known)
+        for name, shape in unmade.items():
+            has_namespace = self._lake.has_namespace()
+            statements = creation(self._namespace, name, shape, has_namespace=has_namespace)
+            self._make(self._run_sql, name, statements)
+        return list(unmade)
 
     def _make(self, run_sql: RunSql, name: str, statements: Sequence[str]) -> None:
         known = create_catalog_sql(self._catalog, CATALOG, is_shown=False)

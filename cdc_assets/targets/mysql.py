@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal, cast
 import pymysql
 
 from cdc_assets.core.columns import TableShape
-from cdc_assets.core.preflight_tables import left_out
 from cdc_assets.core.row_sql import (
     DescribedRows,
     Statement,
@@ -152,9 +151,9 @@ class MySqlTarget:
         user, _, host = name.rpartition("@")
         return f"'{user}'@'{host}'"
 
-    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str]) -> str:
+    def create_statement(self, shape: TableShape, name: str) -> str:
         """Return the statement that makes a target table for a source table."""
-        return create_table_sql(shape, self._database, name, exclude=exclude) + ";"
+        return create_table_sql(shape, self._database, name) + ";"
 
     def may_create(self, names: Sequence[str]) -> frozenset[str]:
         """Return those of the tables that the account may make; nothing is made.
@@ -176,22 +175,17 @@ class MySqlTarget:
         return frozenset(found)
 
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
-        """Make the missing target tables of copied tables, if the stream's settings say so.
+        """Make the missing target tables, if the stream's settings say so.
 
         Raises:
             TargetError: The server refuses one, or the account may not write what was made.
         """
         if not spec.create_tables:
             return ()
-        known = self.existing([table.target_name for table in spec.copied])
-        made: list[str] = []
-        for table, source in spec.unmade(shapes, known):
-            columns = left_out(spec, table, source)
-            self._make(
-                table.target_name,
-                self.create_statement(source, table.target_name, exclude=columns),
-            )
-            made.append(table.target_name)
+        unmade = spec.unmade(shapes, self.existing(spec.target_names))
+        for name, shape in unmade.items():
+            self._make(name, self.create_statement(shape, name))
+        made = list(unmade)
         if made:
             self._require_writable(made)
         return made
@@ -297,9 +291,7 @@ class MySqlTarget:
         return TargetError(f"{place}: error {number}: {text}")
 
 
-def create_table_sql(
-    shape: TableShape, database: str, name: str, *, exclude: Sequence[str] = ()
-) -> str:
+def create_table_sql(shape: TableShape, database: str, name: str) -> str:
     """Return the statement that makes a target table for a source table.
 
     Indexes besides the primary key, defaults and AUTO_INCREMENT are left out: a target
@@ -309,14 +301,8 @@ def create_table_sql(
         shape: The source table.
         database: The target database.
         name: The target table.
-        exclude: Columns that are not carried.
     """
-    left_out = {column.lower() for column in exclude}
-    columns = [
-        f"  {quote_name(column.name)} {target_column(column)}"
-        for column in shape.columns
-        if column.name.lower() not in left_out
-    ]
+    columns = [f"  {quote_name(each.name)} {target_column(each)}" for each in shape.columns]
     if shape.primary_key:
         key = ", ".join(quote_name(column) for column in shape.primary_key)
         columns.append(f"  PRIMARY KEY ({key})")

@@ -16,7 +16,6 @@ from cdc_assets.core.preflight_postgres import (
     PostgresTable,
     create_table,
     judge_postgres,
-    writable_columns,
 )
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.errors import ConfigurationError, TargetError, TargetUnreachable
@@ -163,7 +162,7 @@ class PostgresTarget:
         return judge_postgres(spec, self.facts(spec.target_names), shapes)
 
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
-        """Make the missing target tables of copied tables, if the stream's settings say so.
+        """Make the missing target tables, if the stream's settings say so.
 
         The account owns what it makes, so it may write there.
 
@@ -173,16 +172,12 @@ class PostgresTarget:
         if not spec.create_tables:
             return ()
         with open_session(self._login, self._read_timeout) as session:
-            known, _ = _tables(session, self._schema, [each.target_name for each in spec.copied])
+            known, _ = _tables(session, self._schema, spec.target_names)
             account = str(session.rows("SELECT current_user")[0][0])
-        made: list[str] = []
-        for table, source in spec.unmade(shapes, known):
-            name = table.target_name
-            columns = writable_columns(spec, table, source)
-            statement = create_table(source, self._schema, name, columns=columns)
-            self._make(name, statement, account)
-            made.append(name)
-        return made
+        unmade = spec.unmade(shapes, known)
+        for name, shape in unmade.items():
+            self._make(name, create_table(shape, self._schema, name), account)
+        return list(unmade)
 
     def _make(self, name: str, statement: str, account: str) -> None:
         try:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
@@ -22,7 +24,6 @@ from cdc_assets.core.preflight_starrocks import (
     judge_starrocks,
     shape_of,
 )
-from cdc_assets.core.preflight_tables import left_out
 from cdc_assets.core.row_sql import count_rows, text_of
 from cdc_assets.core.starrocks import create_table
 from cdc_assets.core.stream import StreamSpec
@@ -39,6 +40,10 @@ _UNKNOWN_DATABASE = frozenset({1049, 5501})
 # A label that nobody uses: the question only shows whether the account is let in.
 _PROBE = "/api/{}/get_load_state?label=cdc-assets-preflight"
 _UNAUTHORIZED = (401, 403)
+_ALTERED = re.compile(r"ALTER TABLE `[^`]+`\.`([^`]+)` ")
+_ALTER_SECONDS = 120.0
+_POLL_SECONDS = 0.3
+_CANCELLED = "CANCELLED"
 
 
 @dataclass(frozen=True)
@@ -166,21 +171,17 @@ class StarRocksTarget:
         return judge_starrocks(spec, facts, shapes)
 
     def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
-        """Make the missing target tables of copied tables, if the stream's settings say so.
+        """Make the missing target tables, if the stream's settings say so.
 
         Raises:
             TargetError: StarRocks refuses one.
         """
         if not spec.create_tables:
             return ()
-        known = self.existing([table.target_name for table in spec.copied])
-        made: list[str] = []
-        for table, source in spec.unmade(shapes, known):
-            name = table.target_name
-            statement = self.create_statement(source, name, exclude=left_out(spec, table, source))
-            self._make(name, statement)
-            made.append(name)
-        return made
+        unmade = spec.unmade(shapes, self.existing(spec.target_names))
+        for name, shape in unmade.items():
+            self._make(name, create_table(shape, self._database, name))
+        return list(unmade)
 
     def _make(self, name: str, statement: str) -> None:
         try:
@@ -196,9 +197,53 @@ class StarRocksTarget:
                 " 'cdc-assets preflight' prints, changed as StarRocks wants it",
             ) from None
 
-    def create_statement(self, shape: TableShape, name: str, *, exclude: Sequence[str] = ()) -> str:
-        """Return the statement that makes a target table for a source table."""
-        return create_table(shape, self._database, name, exclude=exclude) + ";"
+    def alter(self, statement: str) -> None:
+        """Run one statement that changes a target table, and wait until the change is done.
+
+        StarRocks answers before that, shows the column after it only, and takes one change of a
+        table at a time. With `fast_schema_evolution` it is done at once.
+
+        Raises:
+            TargetError: StarRocks refuses or cancels it, or it takes longer than two minutes.
+        """
+        found = _ALTERED.match(statement)
+        name = found[1] if found else ""
+        before = self._wait_altered(name)
+        with self._session(self._read_timeout) as cursor:
+            cursor.execute(statement.rstrip(";"))
+        after = self._wait_altered(name)
+        if after.get("JobId") != before.get("JobId") and after.get("State") == _CANCELLED:
+            raise TargetError(
+                f"target {self._login.server}: the change of {self._database}.{name} was"
+                f" cancelled: {_one_line(after.get('Msg', ''))}"
+            )
+
+    def _wait_altered(self, name: str) -> Mapping[str, str]:
+        """Wait until no change of a table is at work, and return the newest one.
+
+        Its states are those of AlterJobV2: PENDING, WAITING_TXN, RUNNING and others before the
+        end, then FINISHED or CANCELLED.
+        """
+        text = (
+            f"SHOW ALTER TABLE COLUMN FROM `{self._database}` WHERE TableName = %s"
+            " ORDER BY CreateTime DESC LIMIT 1"
+        )
+        deadline = time.monotonic() + _ALTER_SECONDS
+        while True:
+            with self._session(self._read_timeout) as cursor:
+                cursor.execute(text, (name,))
+                rows = cast("Sequence[Row]", cursor.fetchall())
+                heads = [str(head[0]) for head in cursor.description or ()]
+            newest = dict(zip(heads, map(text_of, rows[0]), strict=True)) if rows else {}
+            if newest.get("State", _CANCELLED) in {"FINISHED", _CANCELLED}:
+                return newest
+            if time.monotonic() > deadline:
+                raise TargetError(
+                    f"target {self._login.server}: a change of {self._database}.{name} is"
+                    f" {newest['State']} after {_ALTER_SECONDS:.0f} s",
+                    hint="The next look goes on when it is done: SHOW ALTER TABLE COLUMN",
+                )
+            time.sleep(_POLL_SECONDS)
 
     def _load_problem(self) -> str:
         """Return why nothing can be loaded by HTTP, empty where that seems possible."""

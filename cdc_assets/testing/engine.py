@@ -111,7 +111,7 @@ class FakeEngine:
         return launch.job_id
 
     def rendered(self, launch: Launch) -> str:
-        """Return one line per table that is written, with the columns that are carried."""
+        """Return one line per table that is written, with what fills it."""
         excluded = {name.lower() for name in launch.spec.exclude_columns}
         lines: list[str] = []
         for table in launch.spec.copied:
@@ -119,6 +119,7 @@ class FakeEngine:
             names = [column.name for column in shape.columns] if shape else []
             kept = [name for name in names if f"{table.alias}.{name}".lower() not in excluded]
             lines.append(f"{table.label} -> {table.target_name} ({', '.join(kept)})")
+        lines += [f"{query.target_name}: {query.sql}" for query in launch.spec.queries]
         return "\n".join(lines)
 
     def job(self, job_id: str) -> JobView:

@@ -9,17 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.schema_drift import (
     Change,
     changes_of,
     reads_alike,
     shapes_from_json,
     shapes_to_json,
+    stays_out,
 )
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec, TargetKind
 from cdc_assets.core.table_refs import ShardedTable, TableRef
 from cdc_assets.core.target_ddl import drifts_of
+from cdc_assets.core.transform import Transform
 
 TABLE = TableRef("shop", "orders")
 SPEC = StreamSpec("s", (TABLE,), ServerIdRange(1, 9), "dw")
@@ -285,3 +288,63 @@ def test_shapes_come_back_from_the_ledger_as_they_were(
 ) -> None:
     back = shapes_from_json(shapes_to_json(kept))
     assert back == {label: tuple(shapes) for label, shapes in kept.items()}
+
+
+def test_columns_that_are_not_read_do_not_matter() -> None:
+    chosen = replace(SPEC, transforms=(Transform("orders", columns=("item",), filter="price > 1"),))
+    assert changed(with_columns(ID, ITEM, PRICE, NOTE), chosen) == ()
+    assert only(with_columns(ID, ITEM, BIG), chosen).kind == "retyped"  # the filter reads it
+    unread = replace(SPEC, transforms=(Transform("orders", columns=("item",)),))
+    assert changed(with_columns(ID, ITEM), unread) == ()
+    assert only(with_columns(ID, PRICE), unread).kind == "dropped"
+
+
+SUMS = QuerySpec("sums", "SELECT item,  COUNT(*)\nFROM orders GROUP BY item")
+KNOWN = "INSERT INTO `target.sums`\nSELECT item, COUNT(*) FROM orders GROUP BY item;"
+
+
+@pytest.mark.parametrize(
+    ("sql", "changes", "is_out"),
+    [
+        (SUMS.sql, {}, True),
+        ("SELECT * FROM orders", {}, True),
+        ("SELECT item, 'notes' AS n FROM orders", {}, True),
+        ("SELECT item, MAX(`Note`) FROM orders GROUP BY item", {}, False),
+        ("", {"is_scripted": True}, False),
+        (SUMS.sql, {"queries": ()}, False),
+    ],
+)
+def test_a_launch_leaves_out_what_its_queries_do_not_name(
+    sql: str, changes: dict[str, object], *, is_out: bool
+) -> None:
+    spec = replace(SPEC, queries=(replace(SUMS, sql=sql),))
+    spec = replace(spec, **changes)  # type: ignore[arg-type] - of the spec
+    assert stays_out(spec, only(ADD, spec), KNOWN) is is_out
+    assert not stays_out(spec, only(DROP, spec), KNOWN)
+
+
+def test_a_running_query_may_hold_the_word_without_the_column() -> None:
+    """Another table's column is called so."""
+    query = replace(SUMS, sql="SELECT users.note FROM orders JOIN users ON users.id = orders.id")
+    spec = replace(SPEC, queries=(query,))
+    assert stays_out(spec, only(ADD, spec), f"INSERT INTO x\n{query.sql};")
+    assert not stays_out(spec, only(ADD, spec), KNOWN)
+
+
+def test_what_is_left_out_is_told_with_what_takes_it_in() -> None:
+    spec = replace(SPEC, queries=(SUMS,))
+    targets = {"orders": TARGETS["mysql"]}
+    (drift,) = drifts_of(spec, changed(ADD, spec), targets, launched=KNOWN)
+    assert (drift.left_out, drift.fix[:12]) == ("copy", "ALTER TABLE ")
+    assert drift.advice.endswith(
+        "`note` varchar(9) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NULL; then materialize the"
+        " snapshot with 'again'; or exclude_columns: orders.note"
+    )
+    (drift,) = drifts_of(spec, changed(ADD, spec), targets, launched=KNOWN, is_at_change=True)
+    assert drift.left_out == ""
+    only_read = replace(spec, source_only=("orders",))
+    (drift,) = drifts_of(only_read, changed(ADD, only_read), {}, launched=KNOWN)
+    assert (drift.left_out, drift.fix) == ("query", "")
+    assert "no query names it" in drift.text
+    (drift,) = drifts_of(only_read, changed(ADD, only_read), {})
+    assert drift.left_out == ""

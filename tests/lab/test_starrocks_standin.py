@@ -360,6 +360,37 @@ def test_the_adapter_describes_and_counts(standin: StandIn) -> None:
         away.count("t", timeout_seconds=5)
 
 
+def test_a_column_is_added_after_the_answer_and_one_change_at_a_time(standin: StandIn) -> None:
+    standin.sql("DROP TABLE IF EXISTS `d`.`grows`", TABLE.replace("`t`", "`grows`"))
+    login = StarRocksLogin(Server("127.0.0.1", standin.port), (), ACCOUNT.user, ACCOUNT.password)
+    target = StarRocksTarget(login, "d")
+    add = "ALTER TABLE `d`.`grows` ADD COLUMN `{}` VARCHAR(12) NULL;"
+    sent = {**JSON, "db": "d", "table": "grows", "label": "older"}
+    standin.step("begin", "older", table="grows")
+    standin.put("/api/transaction/load", [{"id": 1, "name": "a"}], **sent)
+    standin.sql(add.format("note"))
+    assert target.shapes(["grows"])[0].column("note") is None
+    with pytest.raises(pymysql.MySQLError, match="schema change operation is in progress"):
+        standin.sql(add.format("other"))
+    # The adapter waits for the change at work, and for its own.
+    target.alter(add.format("other"))
+    shape = target.shapes(["grows"])[0]
+    assert [column.name for column in shape.columns[-2:]] == ["note", "other"]
+    with pytest.raises(TargetError, match="Can not add column which already exists"):
+        target.alter(add.format("NOTE"))
+    with pytest.raises(TargetError, match="NOT NULL"):
+        target.alter("ALTER TABLE `d`.`grows` ADD COLUMN `must` INT NOT NULL;")
+    with pytest.raises(TargetError, match="Unknown table"):
+        target.alter("ALTER TABLE `d`.`missing` ADD COLUMN `c` INT NULL;")
+    standin.step("prepare", "older", table="grows")
+    assert standin.step("commit", "older", table="grows") == "OK"
+    standin.put("/api/d/grows/_stream_load", [{"id": 2, "other": "x"}], **JSON)
+    assert standin.sql("SELECT id, name, note, other FROM `d`.`grows` ORDER BY id") == [
+        (1, "a", None, None),
+        (2, None, None, "x"),
+    ]
+
+
 def test_prepared_transactions_outlive_a_kill_and_open_ones_do_not(home: Path) -> None:
     folder = home / "killed"
     prepare(folder, {"writer": ACCOUNT})

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.recovery import Hold, Policy, decide
 from cdc_assets.errors import ConfigurationError, RecoveryBlocked, TargetError
 from cdc_assets.operations.deploy import deploy
@@ -18,7 +19,9 @@ from cdc_assets.operations.schema_record import carrying_on, record_of
 from cdc_assets.operations.schema_watch import look_at_schema, watch_schema
 from cdc_assets.operations.snapshot import snapshot
 from cdc_assets.operations.stop import stop_stream, what_stops
+from cdc_assets.reports import schema_report
 from cdc_assets.testing.builders import BlueGreen, shape
+from cdc_assets.testing.faults import KillSwitch
 from tests.operations.world import World
 
 NOTE = Column("note", "int", "int(11)")
@@ -212,10 +215,86 @@ def test_a_refused_addition_is_told_and_the_stream_runs_on() -> None:
 def test_a_stream_that_keeps_state_is_not_read_again() -> None:
     world = started(stateful=True)
     watch_schema(world.runtime)
-    alter(world, NOTE)
+    alter(world, without="item")
     with pytest.raises(ConfigurationError, match="cannot be read again into this target"):
-        deploy(world.runtime)
+        deploy(replace(world.runtime, policy=Policy(on_other_change="report")))
     assert len(world.lab.engine.live) == 1  # nothing was stopped for it
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_an_added_column_that_no_query_names_is_left_out_of_every_launch(
+    *, is_copied: bool
+) -> None:
+    world = started(stateful=True)
+    if not is_copied:
+        world.lab.spec = replace(world.lab.spec, source_only=("orders",))
+        world.runtime = replace(world.with_ports(KillSwitch(0)), policy=APPLY)
+        deploy(world.runtime)  # another definition
+    sql = newest(world.runtime)
+    assert sql is not None
+    alter(world, NOTE)
+    seen = follow_schema(world.runtime)
+    (drift,) = seen.look.drifts
+    assert (seen.act, drift.left_out) == ("", "copy" if is_copied else "query")
+    assert schema_report(seen).passed is not is_copied
+    assert "goes on without it" in drift.text
+    # The next launch is not refused, reads no other columns, and goes on from the newest state.
+    assert deploy(world.runtime).adopted
+    stop_stream(world.runtime, what_stops(world.runtime))
+    done = deploy(world.runtime)
+    assert not done.adopted
+    row = newest(world.runtime)
+    assert row is not None
+    assert row.sql == sql.sql
+    assert [each.left_out for each in look_at_schema(world.runtime).drifts] == [drift.left_out]
+    if is_copied:
+        world.check(repeated=None)
+
+
+def test_a_recovery_leaves_out_what_a_deployment_left_out() -> None:
+    world = started(stateful=True)
+    alter(world, NOTE)
+    stop_stream(world.runtime, what_stops(world.runtime))
+    deploy(world.runtime)
+    world.write()
+    world.lab.engine.pump(2)
+    world.switch_over(behind=False)
+    world.recover()
+    row = newest(world.runtime)
+    assert row is not None
+    assert row.recovery
+    assert "note" not in row.sql
+    assert [each.left_out for each in look_at_schema(world.runtime).drifts] == ["copy"]
+    assert deploy(world.runtime).adopted
+    world.check(repeated=None)
+
+
+def test_a_query_that_names_the_added_column_wants_a_new_snapshot() -> None:
+    world = started(stateful=True)
+    alter(world, NOTE)
+    named = (QuerySpec("order_stats", "SELECT MAX(`note`) FROM orders"),)
+    rt = replace(world.runtime, spec=replace(world.lab.spec, queries=named))
+    (drift,) = look_at_schema(rt).drifts
+    assert drift.left_out == ""
+    with pytest.raises(ConfigurationError, match=r"note: new column") as refused:
+        deploy(rt)
+    assert "materialize the snapshot with 'again'" in refused.value.hint
+    assert len(world.lab.engine.live) == 1
+    # Another change of the query does not need the column.
+    other = (QuerySpec("order_stats", "SELECT COUNT(*), 'notes' FROM orders"),)
+    rt = replace(world.runtime, spec=replace(world.lab.spec, queries=other))
+    assert look_at_schema(rt).drifts[0].left_out == "copy"
+
+
+def test_a_copy_beside_queries_is_not_taken_for_unchanged_while_it_lacks_a_column() -> None:
+    world = started(stateful=True)
+    alter(world, NOTE)
+    world.write()  # read without the column
+    stop_stream(world.runtime, what_stops(world.runtime))
+    deploy(world.runtime)
+    row = newest(world.runtime)
+    assert row is not None
+    assert "note" not in row.sql
 
 
 @pytest.mark.parametrize("stateful", [False, True])

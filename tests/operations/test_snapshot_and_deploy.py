@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from cdc_assets.core.columns import TableShape
+from cdc_assets.core.columns import Column, TableShape
+from cdc_assets.core.preflight import Fault
+from cdc_assets.core.results import Results
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import ConfigurationError, EngineUnreachable, RecoveryBlocked
 from cdc_assets.operations.deploy import deploy
 from cdc_assets.operations.launch import newest
 from cdc_assets.operations.snapshot import Progress, snapshot
+from cdc_assets.ports import Server
 from cdc_assets.testing.builders import BlueGreen, shape
+from cdc_assets.testing.engine import FakeEngine
 from cdc_assets.testing.target import FakeTarget
 from tests.operations.world import World
 
@@ -147,6 +152,41 @@ class MakingTarget(FakeTarget):
         made = [table.target_name for table in spec.copied if table.target_name not in self.defined]
         self.define(*(replace(each, database=spec.target_database) for each in shapes))
         return made
+
+
+class KnowingEngine:
+    """An engine that knows what expressions bring, over the lab's."""
+
+    def __init__(self, engine: FakeEngine, found: Results) -> None:
+        self._engine, self._found = engine, found
+
+    def results(self, spec: StreamSpec, server: Server) -> Results:
+        del spec, server
+        return self._found
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the engine has
+        return getattr(self._engine, name)
+
+
+def test_what_flink_works_out_is_known_where_tables_are_made_and_a_fault_ends_it() -> None:
+    seen, given = fresh(), list[StreamSpec]()
+
+    class Noting(MakingTarget):
+        def make_missing(self, spec: StreamSpec, shapes: Sequence[TableShape]) -> Sequence[str]:
+            given.append(spec)
+            return super().make_missing(spec, shapes)
+
+    made = Noting()
+    seen.lab.target = seen.lab.engine.target = made
+    total = Column("total", "bigint", "bigint(20)")
+    fault = Fault("dw.orders.pair", "type ARRAY<INT>", "a type that the target holds", "CAST it")
+    wrong = KnowingEngine(seen.lab.engine, Results(faults=(fault,)))
+    with pytest.raises(ConfigurationError, match=r"dw.orders.pair: found type ARRAY<INT>"):
+        snapshot(replace(seen.runtime, engine=wrong, target=made))  # type: ignore[arg-type] - by __getattr__
+    assert newest(seen.runtime) is None
+    right = KnowingEngine(seen.lab.engine, Results((("orders", (total,)),)))
+    snapshot(replace(seen.runtime, engine=right, target=made))  # type: ignore[arg-type] - by __getattr__
+    assert [spec.results_of("orders") for spec in given] == [(total,)]
 
 
 def test_missing_target_tables_are_made_before_the_launch_and_told() -> None:

@@ -114,6 +114,14 @@ def test_yaml_says_what_happens_at_a_change_of_the_schema() -> None:
     assert "on_added_column" in refusal(on_added_column="always")
 
 
+def test_yaml_says_the_key_of_a_query_s_table() -> None:
+    queries = {"sums": "SELECT customer_id, COUNT(*) AS n FROM orders GROUP BY customer_id"}
+    made = load(queries=queries, query_keys={"sums": ["customer_id"]})
+    (query,) = (made.resources or {})["cdc_shop"].spec.queries
+    assert query.key == ("customer_id",)
+    assert "no such query" in refusal(queries=queries, query_keys={"sum": ["customer_id"]})
+
+
 def test_without_an_rds_instance_there_is_no_event_sensor() -> None:
     defs = load(rds_instance="", rds_region="")
     assert [sensor.name for sensor in defs.sensors or ()] == ["health_shop"]

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from cdc_assets.core.preflight import Fault
+from cdc_assets.core.results import Results
 from cdc_assets.core.server_ids import ServerIdRange
 from cdc_assets.core.stream import StreamSpec
 from cdc_assets.core.table_refs import TableRef
 from cdc_assets.errors import EngineRejected, EngineUnreachable
 from cdc_assets.flink.copy_sql import Probe
 from cdc_assets.flink.render import RenderedStream
-from cdc_assets.flink.sql_check import check_sql, is_cut
+from cdc_assets.flink.sql_check import check_sql, describe_results, is_cut
 from cdc_assets.flink.sql_session import StatementResult
 
 SPEC = StreamSpec("shop", (TableRef("shop", "orders"),), ServerIdRange(1, 9), "dw")
@@ -181,6 +182,40 @@ def test_a_gateway_that_does_not_answer_is_a_fault() -> None:
     (fault,) = check(FakeSession(), FILTER, is_away=True)
     assert fault.field == "flink.sql_gateway_url"
     assert fault.fix == "Start it"
+
+
+def results(session: FakeSession, *probes: Probe, is_away: bool = False) -> Results:
+    rendered = RenderedStream(("CREATE TEMPORARY TABLE `orders` ()",), "", {}, "", probes)
+    gateway: Any = FakeGateway(session, is_away=is_away)
+    return describe_results(gateway, SPEC, rendered, {"orders": (), "sums": ("status",)})
+
+
+def test_results_have_the_types_that_flink_says_and_nothing_is_planned() -> None:
+    session = FakeSession(described=(("total", "DECIMAL(21, 2)"),))
+    others = replace(QUERY, target="others")  # its table exists
+    found = results(session, replace(TOTAL, target="orders"), others)
+    (name, (column,)) = found.columns[0]
+    assert (name, column.name, column.column_type) == ("orders", "total", "decimal(21,2)")
+    assert found.faults == ()
+    assert session.seen[1:] == [
+        f"CREATE TEMPORARY VIEW `probe.1` AS\n{TOTAL.select}",
+        "DESCRIBE `probe.1`",
+    ]
+
+
+def test_results_that_no_target_holds_and_texts_that_flink_refuses_are_faults() -> None:
+    probe = replace(TOTAL, target="orders")
+    found = results(FakeSession(described=(("total", "ARRAY<INT>"),)), probe)
+    assert found.columns == ()
+    assert [(fault.field, fault.found) for fault in found.faults] == [
+        ("dw.orders.total", "type ARRAY<INT>")
+    ]
+    (fault,) = results(FakeSession({"price": "worse"}), probe).faults
+    assert fault.field == "shop.computed.orders.total"
+    (fault,) = results(FakeSession({"CREATE TEMPORARY TABLE": "no connector"}), probe).faults
+    assert fault.field == "shop.tables"
+    (fault,) = results(FakeSession(), probe, is_away=True).faults
+    assert fault.field == "flink.sql_gateway_url"
 
 
 @pytest.mark.parametrize(

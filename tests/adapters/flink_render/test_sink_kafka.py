@@ -189,7 +189,6 @@ def test_a_query_without_a_declaration_is_refused_by_name() -> None:
     [
         ((("n", "BIGINT"),), ()),
         ((("n", "BIGINT"),), ("m",)),
-        ((), ("n",)),
         ((("n", "BIGINT"), ("n", "INT")), ("n",)),
         ((("n", "BIGINT) WITH ('x'='y'"),), ("n",)),
         ((("n", "INT UNSIGNED"),), ("n",)),

@@ -33,7 +33,10 @@ def test_the_statement_for_a_target_table_quotes_its_names() -> None:
 
 
 def test_excluded_columns_are_left_out_without_regard_to_case() -> None:
-    assert "no``te" not in create_table_sql(ORDERS, "dw", "orders", exclude=["NO`TE"])
+    spec = replace(SPEC, exclude_columns=("orders.NO`TE",))
+    source = replace(ORDERS, database="shop")
+    assert "no``te" in create_table_sql(SPEC.as_made([source])["orders"], "dw", "orders")
+    assert "no``te" not in create_table_sql(spec.as_made([source])["orders"], "dw", "orders")
 
 
 def test_a_missing_target_table_is_named(server: ScriptedServer) -> None:
