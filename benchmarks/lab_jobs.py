@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping
 
 import psutil
+import requests
 
 from cdc_assets import (
+    FlinkCdcResource,
     FlinkResource,
     KafkaConnectResource,
     LedgerResource,
@@ -30,7 +32,7 @@ def wired(
     stage: Stage,
     spec: StreamSpec,
     target: TargetResource,
-    engine: PyFlinkResource | KafkaConnectResource | None = None,
+    engine: PyFlinkResource | FlinkCdcResource | KafkaConnectResource | None = None,
 ) -> StreamRuntime:
     """Return a stream on the lab, through the package's own resources.
 
@@ -76,6 +78,14 @@ def wait_streaming(runtime: StreamRuntime, job_id: str, readers: int = 1) -> Non
             return
         time.sleep(0.5)
     raise LabError("the snapshot phase did not end")
+
+
+def terms_of(stage: Stage, job_id: str) -> tuple[object, ...]:
+    """Return what two jobs must have alike: parallelism, checkpoint interval and mode."""
+    url = f"{environment(stage.state)['FLINK_REST_URL']}/jobs/{job_id}"
+    vertices = requests.get(url, timeout=30).json()["vertices"]
+    found = requests.get(f"{url}/checkpoints/config", timeout=30).json()
+    return max(each["parallelism"] for each in vertices), found["interval"], found["mode"]
 
 
 def process_of(stage: Stage, name: str) -> psutil.Process:

@@ -1,9 +1,11 @@
 """A stream of this package against the job that one writes by hand, for one way of moving rows.
 
-Run with `make bench-ways TARGET=postgres`; `debezium` and `pyflink` are ways, too. Real servers
-(StarRocks: the stand-in): a lab is started, and stopped at the end. The same rows go through
-both jobs in turns, first as a snapshot, then as a stream. By hand is what the documents show
-that the project started from (`hands.py`). Machines are noisy: read the ratios.
+Run with `make bench-ways TARGET=postgres`; `debezium`, `pyflink`, `native` (a pipeline file as
+generated SQL against Flink CDC's own client) and `native-home` (this package's use of that client
+against one's own) are ways, too. Real servers (StarRocks: the stand-in): a lab is started, and
+stopped at the end. The same rows go through both jobs in turns, first as a snapshot, then as a
+stream. By hand is what the documents show that the project started from (`hands.py`,
+`pipelines.py`). Machines are noisy: read the ratios.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from hands import (
     submit_script,
     submit_sql,
 )
-from lab_jobs import BUDGET_SECONDS, cpu_of, process_of, wait_streaming, wired
+from lab_jobs import BUDGET_SECONDS, cpu_of, process_of, terms_of, wait_streaming, wired
+from pipelines import runtime_of, submit_pipeline
 from rich.console import Console
 from rich.table import Table
 
@@ -41,9 +44,10 @@ from cdc_assets import (
 )
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.errors import LabError
-from cdc_assets.lab import connect_server, postgres_server
+from cdc_assets.lab import connect_server, flink_cdc, postgres_server
 from cdc_assets.lab.cache import Cache
 from cdc_assets.lab.dagster_services import environment
+from cdc_assets.lab.flink_cdc import HOME_VARIABLE, FlinkCdc
 from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.kafka_server import TOPIC_PREFIX
 from cdc_assets.lab.lab import down, up
@@ -55,10 +59,14 @@ from cdc_assets.operations.runtime import StreamRuntime
 from cdc_assets.ports import Launch, MakingTarget
 
 _BATCH = 1000
+_WARM_ROWS = 2_000
+_WARMING = 5  # added to a job's number
 _IDS = ServerIdRange(FIRST_ID, FIRST_ID + 49)
 _SCRIPT = Path(__file__).with_name("pyflink_stream.py")
 # Debezium's snapshot is over some moments after its last record; nothing that both jobs tell.
 _CONNECTOR_SECONDS = 5.0
+# How the managers of a lab are started when it comes up.
+_USUAL: dict[Path, Mapping[str, tuple[str, ...]]] = {}
 
 
 @dataclass(frozen=True)
@@ -69,17 +77,21 @@ class Way:
         target: The lab's target.
         by_hand: Starts the job by hand, given a name and a job id.
         works: The services whose processor time counts; the memory is the last one's.
+        needs_home: Whether Flink CDC with its sink `kafka` is needed, which no registry has.
     """
 
     target: TargetKind
     by_hand: Callable[[Stage, str, str], None] = submit_sql
     works: tuple[str, ...] = ("jobmanager", "taskmanager")
+    needs_home: bool = False
 
 
 WAYS: Mapping[str, Way] = {
     **{kind: Way(kind) for kind in KINDS},
     "debezium": Way("kafka", submit_connector, (connect_server.NAME,)),
     "pyflink": Way("postgres", submit_script),
+    "native": Way("kafka", submit_pipeline, needs_home=True),
+    "native-home": Way("kafka", submit_pipeline, needs_home=True),
 }
 
 
@@ -92,12 +104,14 @@ class Measured:
         stream: Rows a second from the first of as many inserts until the target held them.
         cpu_seconds: Of the processes that run the job, over both.
         megabytes: Resident memory of the one that moves the rows, at the end.
+        terms: What makes it comparable: Flink's parallelism, checkpoint interval and mode.
     """
 
     snapshot: float
     stream: float
     cpu_seconds: float
     megabytes: float
+    terms: tuple[object, ...]
 
 
 def let_create(stage: Stage) -> None:
@@ -117,17 +131,11 @@ def measure(stage: Stage, title: str, number: int, rows: int, *, hand: bool) -> 
     """Run one job from its first copy through as many inserts."""
     way, name = WAYS[title], f"orders_{number}"
     debezium = title == "debezium"
-    spec = StreamSpec(
-        "ways",
-        (TableRef("source", "orders", name),),
-        _IDS,
-        environment(stage.state).get("CDC_TARGET_DATABASE", ""),
-        target_kind=way.target,
-        engine="debezium" if debezium else "flink",
-    )
-    from resources.targets import target  # noqa: PLC0415 - reads the environment of this lab
-
-    runtime = wired(stage, spec, target, _engine(stage, title, name))
+    if way.needs_home:
+        runtime = runtime_of(stage, name, native=_is_native(title, hand=hand))
+    else:
+        runtime = _runtime(stage, title, name)
+    spec = runtime.spec
     _fill(stage.source, rows)
     shapes = runtime.source.shapes(runtime.source.endpoint, spec.tables)
     if not isinstance(runtime.target, MakingTarget):
@@ -161,12 +169,49 @@ def measure(stage: Stage, title: str, number: int, rows: int, *, hand: bool) -> 
             rows / (ended - inserted),
             sum(map(cpu_of, processes)) - cpu,
             processes[-1].memory_info().rss / 1e6,
+            () if debezium else terms_of(stage, job_id),
         )
     finally:
         if debezium and hand:
             delete_connector(stage, name)
         else:
             runtime.engine.cancel(job_id, budget_seconds=120)
+
+
+def measure_warm(stage: Stage, title: str, number: int, rows: int, *, hand: bool) -> Measured:
+    """Do the same on a cluster that has the right class path, and has run such a job before."""
+    way = WAYS[title]
+    if way.needs_home and _fit(stage, native=_is_native(title, hand=hand)):
+        measure(stage, title, number + _WARMING, _WARM_ROWS, hand=hand)
+    return measure(stage, title, number, rows, hand=hand)
+
+
+def _is_native(title: str, *, hand: bool) -> bool:
+    return hand or title == "native-home"
+
+
+def _fit(stage: Stage, *, native: bool) -> bool:
+    """Return whether the cluster was started anew: SQL's connector hides Flink CDC's classes."""
+    usual = _USUAL.setdefault(stage.home, flink_cdc.manager_commands(stage.state))
+    if not native:
+        return flink_cdc.restart_managers(stage.home, usual)
+    before = flink_cdc.manager_commands(stage.state)
+    flink_cdc.prepare(stage.home)
+    return flink_cdc.manager_commands(stage.state) != before
+
+
+def _runtime(stage: Stage, title: str, name: str) -> StreamRuntime:
+    spec = StreamSpec(
+        "ways",
+        (TableRef("source", "orders", name),),
+        _IDS,
+        environment(stage.state).get("CDC_TARGET_DATABASE", ""),
+        target_kind=WAYS[title].target,
+        engine="debezium" if title == "debezium" else "flink",
+    )
+    from resources.targets import target  # noqa: PLC0415 - reads the environment of this lab
+
+    return wired(stage, spec, target, _engine(stage, title, name))
 
 
 def _engine(stage: Stage, title: str, name: str) -> PyFlinkResource | KafkaConnectResource | None:
@@ -290,6 +335,13 @@ def show(console: Console, kind: str, rows: int, found: list[tuple[Measured, Mea
 def main(*, way: str, rows: int, turns: int, home: Path | None) -> None:
     """Measure, and print ratios."""
     console = Console(highlight=False, soft_wrap=True)
+    cdc_home = Path(os.environ.get(HOME_VARIABLE, ""))
+    if WAYS[way].needs_home and not FlinkCdc(cdc_home, cdc_home, cdc_home).has_kafka:
+        console.print(
+            f"ways {way}: skipped, no Flink CDC with the sink kafka; name its folder in "
+            f"{HOME_VARIABLE}"
+        )
+        return
     folder = home or resolve_home(None).with_name("ways")
     found: list[tuple[Measured, Measured]] = []
     try:
@@ -300,13 +352,15 @@ def main(*, way: str, rows: int, turns: int, home: Path | None) -> None:
         os.environ.update(environment(stage.state))
         let_create(stage)
         # The first jobs of a cluster load and compile classes; they are not counted.
-        measure(stage, way, 1, 2_000, hand=False)
-        measure(stage, way, 2, 2_000, hand=True)
+        measure_warm(stage, way, 1, _WARM_ROWS, hand=False)
+        measure_warm(stage, way, 2, _WARM_ROWS, hand=True)
         for turn in range(turns):
             pair = {
-                hand: measure(stage, way, 10 * turn + 10 + hand, rows, hand=hand)
+                hand: measure_warm(stage, way, 10 * turn + 10 + hand, rows, hand=hand)
                 for hand in ((False, True) if turn % 2 == 0 else (True, False))
             }
+            if pair[False].terms != pair[True].terms:
+                raise LabError(f"not comparable: {pair[False].terms}, {pair[True].terms}")
             found.append((pair[False], pair[True]))
             console.print(f"turn {turn + 1}: generated {pair[False]}, by hand {pair[True]}")
     finally:

@@ -22,7 +22,7 @@ from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkRe
 from cdc_assets.flink.script_engine import ScriptEngine
 from cdc_assets.flink.script_order import ScriptRenderer
 from cdc_assets.flink.sink_iceberg import IcebergSink
-from cdc_assets.flink.sink_kafka import CDC_SHADED, KafkaSink
+from cdc_assets.flink.sink_kafka import SHADED, KafkaSink
 from cdc_assets.flink.sink_postgres import PostgresSink
 from cdc_assets.flink.sink_starrocks import StarRocksSink
 from cdc_assets.flink.sinks import MySqlSink, Sink
@@ -146,7 +146,7 @@ def _pipeline_engine(flink: FlinkCdcResource, sides: Sides, clock: Clock) -> Pip
         home=home,
         render=PipelineRenderer(
             _readers(sides.source),
-            replace(sink, is_shaded=home.is_shaded, shaded_as=CDC_SHADED),
+            replace(sink, shaded_as=home.shaded_as),
             config.native,
             flink.rest_url,
             folders.checkpoints,
@@ -258,7 +258,7 @@ def _kafka_sink(target: KafkaTargetResource) -> Sink:
         target.topic_prefix,
         delivery=target.delivery,
         transaction_seconds=target.transaction_timeout_seconds,
-        is_shaded=target.shaded_connector,
+        shaded_as=SHADED if target.shaded_connector else "",
         properties=target.producer_properties,
     )
 

@@ -18,10 +18,10 @@ from cdc_assets.core.preflight import Fault
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.pipeline_order import PipelineOrder
 from cdc_assets.flink.script_process import ScriptEnd, passed_on, run_child
+from cdc_assets.flink.sink_kafka import CDC_SHADED, SHADED
 
 _MAIN = "org.apache.flink.cdc.cli.CliFrontend"
 _INPUT = "/dev/stdin"
-_SHADED = "org/apache/flink/cdc/connectors/kafka/shaded/"
 _SQL_CONNECTOR = "flink-sql-connector-mysql-cdc"
 _NEEDED = (
     ("flink_cdc_home", "flink-cdc-dist-*.jar", "Flink CDC itself"),
@@ -50,9 +50,17 @@ class FlinkCdcHome:
     budget_seconds: float = 120.0
 
     @property
-    def is_shaded(self) -> bool:
-        """Return whether the sink's jar holds Kafka's client under names of its own."""
-        return any(_holds(jar, _SHADED) for jar in self._found("flink_cdc_home", _NEEDED[2][1]))
+    def shaded_as(self) -> str:
+        """Return what the sink's jar puts before the names of Kafka's classes, if it does."""
+        jars = self._found("flink_cdc_home", _NEEDED[2][1])
+        return next(
+            (
+                prefix
+                for prefix in (SHADED, CDC_SHADED)
+                if any(_holds(jar, f"{prefix}org.apache.kafka.".replace(".", "/")) for jar in jars)
+            ),
+            "",
+        )
 
     def faults(self, cluster: Sequence[str]) -> Iterator[Fault]:
         """Yield what keeps a pipeline from being submitted.

@@ -26,9 +26,9 @@ from cdc_assets.flink.sinks import JOB_ID
 
 _LOGIN_MODULES = {"PLAIN": "plain.PlainLoginModule"}
 _SCRAM_MODULE = "scram.ScramLoginModule"
-# The connector's jar for SQL holds Kafka's client under names of its own.
-_SHADED = "org.apache.flink.kafka.shaded."
-# Flink CDC's own connector, too.
+# The connector's jar for SQL holds Kafka's client under names of its own; Flink CDC's connector,
+# too: under the same ones since 3.3, under others before.
+SHADED = "org.apache.flink.kafka.shaded."
 CDC_SHADED = "org.apache.flink.cdc.connectors.kafka.shaded."
 _JAAS, _KEY = "properties.sasl.jaas.config", "properties.ssl.keystore.key"
 # These belong to what is proved; a stream that sets them otherwise is another one.
@@ -47,18 +47,17 @@ class KafkaSink:
         prefix: Before each topic's name.
         delivery: `exactly-once` writes in transactions that end with each checkpoint.
         transaction_seconds: After which the broker gives up a transaction that is left open.
-        is_shaded: Whether Flink has the connector's jar for SQL, which renames Kafka's classes.
         properties: More properties of the producer.
-        shaded_as: What such a jar puts before the names of Kafka's classes.
+        shaded_as: What the connector's jar puts before the names of Kafka's classes, if it
+            renames them.
     """
 
     access: KafkaAccess
     prefix: str = ""
     delivery: Delivery = "exactly-once"
     transaction_seconds: float = DEFAULT_TRANSACTION_SECONDS
-    is_shaded: bool = False
     properties: Mapping[str, str] = field(default_factory=dict[str, str])
-    shaded_as: str = _SHADED
+    shaded_as: str = ""
 
     def __post_init__(self) -> None:
         """Refuse properties that the stream sets itself."""
@@ -153,7 +152,7 @@ class KafkaSink:
     def _jaas(self) -> str:
         access = self.access
         module = _LOGIN_MODULES.get(access.mechanism, _SCRAM_MODULE)
-        package = f"{self.shaded_as if self.is_shaded else ''}org.apache.kafka.common.security"
+        package = f"{self.shaded_as}org.apache.kafka.common.security"
         user, password = jaas_text(access.username), jaas_text(access.password)
         return f"{package}.{module} required username={user} password={password};"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,7 +70,11 @@ def prepare(home: Path) -> FlinkCdc:
     cache.ensure(load_packages([PACKAGE_GROUP]))
     own = os.environ.get(HOME_VARIABLE)
     cdc_home = Path(own).absolute() if own else assemble(state, cache)
-    _without_sql_connector(state)
+    commands = manager_commands(state)
+    restart_managers(
+        state.home,
+        {name: without_jar(command, _SQL_CONNECTOR) for name, command in commands.items()},
+    )
     return FlinkCdc(cdc_home, _folder(cache, f"flink-{FLINK_VERSION}"), find_java())
 
 
@@ -117,18 +121,28 @@ def without_jar(command: Sequence[str], name: str) -> tuple[str, ...]:
     return (*command[:at], ":".join(kept), *command[at + 1 :])
 
 
-def _without_sql_connector(state: LabState) -> None:
-    names = ("jobmanager", "taskmanager")
-    commands = {name: state.service(name).command for name in names}
-    fit = {name: without_jar(command, _SQL_CONNECTOR) for name, command in commands.items()}
-    if fit == commands:
-        return
-    for name in reversed(names):
-        kill_service(state.home, name)
-    for name in names:
-        service = replace(state.service(name), command=fit[name], process=None)
-        update_state(state.home, lambda now, service=service: now.with_service(service))
-        start_service(state.home, name)
+def manager_commands(state: LabState) -> Mapping[str, tuple[str, ...]]:
+    """Return how the cluster's managers are started, the job manager first."""
+    return {name: state.service(name).command for name in ("jobmanager", "taskmanager")}
+
+
+def restart_managers(home: Path, commands: Mapping[str, tuple[str, ...]]) -> bool:
+    """Start the cluster's managers anew with these commands; return False if they have them.
+
+    Args:
+        home: Of the lab.
+        commands: As `manager_commands` returned them, changed or not.
+    """
+    state = require_state(home)
+    if commands == manager_commands(state):
+        return False
+    for name in reversed([*commands]):
+        kill_service(home, name)
+    for name, command in commands.items():
+        service = replace(state.service(name), command=command, process=None)
+        update_state(home, lambda now, service=service: now.with_service(service))
+        start_service(home, name)
+    return True
 
 
 def _jar(cache: Cache, name: str) -> Path:

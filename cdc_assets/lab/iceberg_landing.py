@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cdc_assets.core.iceberg import IcebergCatalog
 from cdc_assets.lab import iceberg_server
 from cdc_assets.lab.iceberg_rows import IcebergRows
@@ -9,8 +11,10 @@ from cdc_assets.lab.landing import COPIED_TARGETS, Rows
 from cdc_assets.targets.iceberg import IcebergTarget
 from cdc_assets.targets.iceberg_catalog import Foreign, imported
 
+Columns = tuple[tuple[str, str], ...]
+
 # Name and type of each column, the key first, as the source's tables have them.
-_TABLES: dict[str, tuple[tuple[str, str], ...]] = {
+_TABLES: Mapping[str, Columns] = {
     "target_table": (("id", "int"), ("customer_name", "string"), ("ctime", "timestamp")),
     "orders": (
         ("id", "long"),
@@ -40,14 +44,7 @@ class IcebergLanding:
 
     def create_tables(self) -> None:
         """Make the namespace and the target tables."""
-        catalog: Foreign = imported("pyiceberg.catalog.rest").RestCatalog("lab", uri=self._uri)
-        catalog.create_namespace_if_not_exists(iceberg_server.NAMESPACE)
-        for name, columns in _TABLES.items():
-            catalog.create_table(
-                (iceberg_server.NAMESPACE, name),
-                _schema(columns),
-                properties={"format-version": "2", "write.upsert.enabled": "true"},
-            )
+        create_tables(self._uri, iceberg_server.NAMESPACE, _TABLES)
 
     def rows(self, table: str) -> Rows:
         """Return a whole table by its key."""
@@ -87,7 +84,25 @@ class IcebergLanding:
         return rows
 
 
-def _schema(columns: tuple[tuple[str, str], ...]) -> Foreign:
+def create_tables(uri: str, namespace: str, tables: Mapping[str, Columns]) -> None:
+    """Make a namespace, and tables in it that a stream can write.
+
+    Args:
+        uri: Of the lab's REST catalog.
+        namespace: Holds the tables.
+        tables: Name and type of each column of each table, the key first.
+    """
+    catalog: Foreign = imported("pyiceberg.catalog.rest").RestCatalog("lab", uri=uri)
+    catalog.create_namespace_if_not_exists(namespace)
+    for name, columns in tables.items():
+        catalog.create_table(
+            (namespace, name),
+            _schema(columns),
+            properties={"format-version": "2", "write.upsert.enabled": "true"},
+        )
+
+
+def _schema(columns: Columns) -> Foreign:
     schemas: Foreign = imported("pyiceberg.schema")
     types: Foreign = imported("pyiceberg.types")
     fields = [

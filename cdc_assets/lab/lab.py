@@ -6,10 +6,11 @@ import dataclasses
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -84,6 +85,7 @@ def up(
     source: ServerKind = "mariadb",
     target: TargetKind = "mysql",
     *,
+    beside: Sequence[TargetKind] = (),
     tell: Tell = lambda _text: None,
 ) -> UpResult:
     """Start a lab, or say that it is up.
@@ -95,6 +97,7 @@ def up(
         home: The lab's folder.
         source: What plays the source.
         target: What rows land in; a MySQL target is there besides.
+        beside: More targets of a new lab, for tests that need several on one cluster.
         tell: Receives one line per step.
 
     Raises:
@@ -113,7 +116,7 @@ def up(
             )
         if found is not None:
             return _repair(found, tell)
-        return _start_new(home, source, target, tell)
+        return _start_new(home, source, (target, *beside), tell)
 
 
 def down(home: Path, *, tell: Tell = lambda _text: None) -> list[str]:
@@ -167,17 +170,19 @@ def _repair(state: LabState, tell: Tell) -> UpResult:
     return UpResult(update_state(state.home, lambda now: now), "repaired", tuple(dead))
 
 
-def _start_new(home: Path, source: ServerKind, target: TargetKind, tell: Tell) -> UpResult:
+def _start_new(
+    home: Path, source: ServerKind, targets: Sequence[TargetKind], tell: Tell
+) -> UpResult:
     cache = Cache(default_cache_dir(), report=report_for_terminal())
-    packages = load_packages(package_groups(source, target))
+    packages = load_packages(package_groups(source, *targets))
     downloaded = cache.ensure(packages)
     for kind, version in server_versions(source):
         ensure_template(cache, find_program(cache, kind, version))
     prepare_home(home)
-    state = plan_lab(home, cache, source, target)
+    state = plan_lab(home, cache, source, targets[0], targets[1:])
     save_state(state)
     with _stopped_on_failure(home):
-        _start_all(home, state, tell)
+        _start_all(home, state, targets, tell)
         state = update_state(home, lambda now: now.with_phase("up"))
     return UpResult(state, "started", tuple(state.services), downloaded)
 
@@ -210,7 +215,7 @@ def _stopped_on_failure(home: Path) -> Generator[None]:
                 signal.signal(number, handler)
 
 
-def _start_all(home: Path, state: LabState, tell: Tell) -> None:
+def _start_all(home: Path, state: LabState, targets: Sequence[TargetKind], tell: Tell) -> None:
     """Start the services, each as soon as what it needs is there."""
     stop_waiting = threading.Event()
     cancelled = stop_waiting.is_set
@@ -235,8 +240,8 @@ def _start_all(home: Path, state: LabState, tell: Tell) -> None:
         create_target_accounts(server, state.accounts)
         tell("target is ready")
 
-    def landing() -> None:
-        system = target_system(state.target_kind)
+    def landing(kind: TargetKind) -> None:
+        system = target_system(kind)
         system.prepare(state)
         for name in system.service_names:
             plain(name)
@@ -249,7 +254,7 @@ def _start_all(home: Path, state: LabState, tell: Tell) -> None:
         source_servers,
         target,
         lambda: plain("endpoint"),
-        landing,
+        *(partial(landing, kind) for kind in targets),
     ]
     with ThreadPoolExecutor(max_workers=len(jobs), thread_name_prefix="lab-up") as pool:
         futures = [pool.submit(job) for job in jobs]

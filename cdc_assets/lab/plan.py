@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from cdc_assets.core.stream import TargetKind
@@ -33,9 +35,10 @@ _FIRST_SERVER_ID = 101
 _PORTS = 11
 
 
-def package_groups(source: ServerKind, target: TargetKind = "mysql") -> list[str]:
+def package_groups(source: ServerKind, *targets: TargetKind) -> list[str]:
     """Return the groups of packages that a lab needs; a MySQL target is always there."""
-    return sorted({source, "mysql", "flink", *target_system(target).groups})
+    groups = (group for kind in targets for group in target_system(kind).groups)
+    return sorted({source, "mysql", "flink", *groups})
 
 
 def server_versions(source: ServerKind) -> list[tuple[ServerKind, str]]:
@@ -44,11 +47,15 @@ def server_versions(source: ServerKind) -> list[tuple[ServerKind, str]]:
 
 
 def plan_lab(
-    home: Path, cache: Cache, source: ServerKind, target: TargetKind = "mysql"
+    home: Path,
+    cache: Cache,
+    source: ServerKind,
+    target: TargetKind = "mysql",
+    beside: Sequence[TargetKind] = (),
 ) -> LabState:
     """Decide everything about a new lab; writes only Flink's configuration."""
-    system = target_system(target)
-    taken = take_ports(cache.root, _PORTS + system.ports)
+    systems = [target_system(kind) for kind in (target, *beside)]
+    taken = take_ports(cache.root, _PORTS + sum(system.ports for system in systems))
     blue_port, green_port, target_port, endpoint, control, rds, *flink = taken[:_PORTS]
     accounts = {role: Account(user=role, password=secrets.token_urlsafe(18)) for role in ROLES}
     admin = accounts["admin"]
@@ -78,6 +85,8 @@ def plan_lab(
     heap_factor = _heap_factor()
     # With as many more threads, two cores leave a process without a word for longer.
     write_configuration(home, ports, patience=heap_factor)
+    jars = [jar for system in systems for jar in system.jars]
+    others = iter(taken[_PORTS:])
     services = [
         *(
             server_service(
@@ -87,10 +96,14 @@ def plan_lab(
             )
             for each in servers
         ),
-        *flink_services(home, cache, ports, system.jars, heap_factor=heap_factor),
+        *flink_services(home, cache, ports, jars, heap_factor=heap_factor),
         _endpoint(home, endpoint, control, blue_port),
         _rds(home, rds),
-        *system.services(home, cache, taken[_PORTS:], accounts),
+        *(
+            service
+            for system in systems
+            for service in system.services(home, cache, [*islice(others, system.ports)], accounts)
+        ),
     ]
     return LabState(
         home=home,

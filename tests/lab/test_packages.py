@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from importlib.resources import files
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from cdc_assets.lab.data_templates import find_program, known_versions
 from cdc_assets.lab.packages import load_packages
 from cdc_assets.lab.plan import package_groups, server_versions
 from cdc_assets.lab.source_server import ServerKind
+from cdc_assets.lab.target_systems import KINDS
 
 
 def test_every_package_is_locked_by_size_and_checksum() -> None:
@@ -35,6 +37,12 @@ def test_a_lab_needs_only_the_packages_of_its_source(kind: ServerKind) -> None:
     names = {each.name for each in load_packages(package_groups(kind))}
     assert ("mariadb-10.11.5" in names) == (kind == "mariadb")
     assert {"mysql-5.6.24", "flink-1.20.3"} <= names
+
+
+def test_a_lab_of_several_targets_needs_the_packages_of_each() -> None:
+    groups = [{*package_groups("mariadb", kind)} for kind in KINDS]
+    assert {*package_groups("mariadb", *KINDS)} == {*chain(*groups)}
+    assert len({frozenset(each) for each in groups}) == len(KINDS)
 
 
 @pytest.mark.parametrize("kind", ["mariadb", "mysql"])

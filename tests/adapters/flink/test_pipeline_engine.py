@@ -24,7 +24,7 @@ from cdc_assets.flink.engine import StateFolders
 from cdc_assets.flink.pipeline_engine import PipelineEngine
 from cdc_assets.flink.pipeline_order import PipelineOrder, PipelineRenderer
 from cdc_assets.flink.script_process import ScriptEnd
-from cdc_assets.flink.sink_kafka import KafkaSink
+from cdc_assets.flink.sink_kafka import CDC_SHADED, SHADED, KafkaSink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.operations.clock import SystemClock
 from cdc_assets.ports import Launch, Server
@@ -253,14 +253,17 @@ def test_a_java_and_a_jar_that_are_not_there_are_faults(tmp_path: Path) -> None:
     assert {fault.field for fault in home.faults([])} == {"flink.java", "flink.jars"}
 
 
-def test_a_shaded_sink_is_told_by_its_jar(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prefix", ["", SHADED, CDC_SHADED])
+def test_what_a_sink_calls_kafkas_classes_is_told_by_its_jar(tmp_path: Path, prefix: str) -> None:
     home = distribution(tmp_path, *FULL)
-    assert not home.is_shaded
+    assert home.shaded_as == ""
     with zipfile.ZipFile(tmp_path / FULL[2], "w") as archive:
-        archive.writestr("org/apache/flink/cdc/connectors/kafka/shaded/org/apache/K.class", b"")
-    assert home.is_shaded
+        # Since 3.3 the connector for Flink has the one prefix, Kafka's client the other.
+        archive.writestr(f"{CDC_SHADED.replace('.', '/')}org/apache/flink/connector/K.class", b"")
+        archive.writestr(f"{prefix.replace('.', '/')}org/apache/kafka/clients/K.class", b"")
+    assert home.shaded_as == prefix
     (tmp_path / FULL[2]).write_bytes(b"no archive")
-    assert not home.is_shaded
+    assert home.shaded_as == ""
 
 
 def test_the_clusters_class_path_is_asked_and_a_silent_cluster_is_no_fault(

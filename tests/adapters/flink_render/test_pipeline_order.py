@@ -38,7 +38,6 @@ PASSWORDS = ("source-geheim", "target-geheim")
 SINK = KafkaSink(
     KafkaAccess("kafka.example:9092", "SASL_PLAINTEXT", "PLAIN", "writer", PASSWORDS[1]),
     "lab.",
-    is_shaded=True,
     shaded_as=CDC_SHADED,
 )
 RENDER = PipelineRenderer(
@@ -95,7 +94,7 @@ def test_the_sink_logs_in_with_the_classes_that_its_jar_has() -> None:
     assert sink["sink.delivery-guarantee"] == "at-least-once"
     package = "org.apache.flink.cdc.connectors.kafka.shaded.org.apache.kafka.common.security.plain"
     assert sink["properties.sasl.jaas.config"].startswith(f"{package}.PlainLoginModule required")
-    plain = told(replace(RENDER, sink=replace(SINK, is_shaded=False)))["sink"]
+    plain = told(replace(RENDER, sink=replace(SINK, shaded_as="")))["sink"]
     assert plain["properties.sasl.jaas.config"].startswith("org.apache.kafka.common.security")
 
 

@@ -15,7 +15,7 @@ from cdc_assets.core.stream import StreamSpec, plan_of
 from cdc_assets.core.table_refs import QualifiedTable, TableRef
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.render import RenderedStream, StreamRenderer
-from cdc_assets.flink.sink_kafka import KafkaSink
+from cdc_assets.flink.sink_kafka import SHADED, KafkaSink
 from cdc_assets.flink.source_sql import SourceAccess
 from cdc_assets.ports import Launch, Server
 from tests.adapters.flink_render.test_render import AT, ID, NAME, ORDERS, USERS, options
@@ -103,7 +103,7 @@ def test_at_least_once_needs_no_transactions() -> None:
 
 
 def test_secrets_reach_flink_and_nobody_else() -> None:
-    sink = KafkaSink(SECURE, properties={"compression.type": "gzip"}, is_shaded=True)
+    sink = KafkaSink(SECURE, properties={"compression.type": "gzip"}, shaded_as=SHADED)
     text = render(sink=sink)
     found = options(sink_ddl(text, "people"))
     assert found["properties.sasl.jaas.config"] == (

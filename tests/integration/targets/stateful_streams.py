@@ -14,8 +14,11 @@ import dagster as dg
 
 from cdc_assets import (
     FlinkResource,
+    KafkaToIcebergComponent,
     KafkaToKafkaComponent,
     KafkaToMySqlComponent,
+    KafkaToPostgresComponent,
+    KafkaToStarRocksComponent,
     LedgerResource,
     Lookup,
     MySqlResource,
@@ -29,9 +32,13 @@ from cdc_assets import (
     build_cdc_definitions,
     stream_from_pipeline,
 )
+from cdc_assets.component_topics import TopicStreamComponent
+from cdc_assets.core.stream import TargetKind
 from cdc_assets.lab.dagster_services import environment
 from cdc_assets.lab.home import require_state
 from cdc_assets.lab.kafka_server import TOPIC_PREFIX
+from cdc_assets.lab.state import LabState
+from cdc_assets.lab.target_systems import target_system
 
 DATABASE = "order_dw"
 # An account for each stream, so that the sensors can count its readers.
@@ -80,7 +87,11 @@ JOINS = {
     " `user`.value_name AS user_name"
     " FROM feedback LEFT JOIN `user` ON feedback.value_user_id = `user`.key_id",
 }
+ROWS_OF = {"user_product": "order", "user_feedback": "feedback"}
 JOINED_PREFIX = f"{TOPIC_PREFIX}joined."
+# The joins' targets beside topics and MySQL, and what their tables lie in: one name for two of
+# them would give two results one asset key.
+BESIDE: dict[TargetKind, str] = {"postgres": "public", "iceberg": "lake", "starrocks": "olap"}
 _SECONDS = 4
 _READING: dict[str, Any] = {
     "source_bootstrap_servers": "env:CDC_TARGET_BOOTSTRAP_SERVERS",
@@ -168,6 +179,7 @@ def definitions(home: Path) -> dg.Definitions:
         build_cdc_definitions(streams=shop.spec, source=shop.source, target=shop.target, **place),
         joins(target.host, target.port).build_defs(cast("Any", None)),
         topic_joins().build_defs(cast("Any", None)),
+        *(each.build_defs(cast("Any", None)) for each in joins_beside(state)),
         # A process for each step costs seconds that rows wait for.
         dg.Definitions(executor=dg.in_process_executor),
     )
@@ -180,7 +192,7 @@ def joins(host: str, port: int) -> KafkaToMySqlComponent:
         stream="joins",
         reconcile_cron="* * * * *",
         queries=JOINS,
-        rows_of={"user_product": "order", "user_feedback": "feedback"},
+        rows_of=ROWS_OF,
         target_host=host,
         target_port=port,
         target_username="env:CDC_TARGET_USER",
@@ -206,6 +218,42 @@ def topic_joins() -> KafkaToKafkaComponent:
         target_username="env:CDC_TARGET_USER",
         target_password="env:CDC_TARGET_PASSWORD",
         target_create_topics=True,
+    )
+
+
+def joins_beside(state: LabState) -> tuple[TopicStreamComponent, ...]:
+    """Return the same joins into the other targets, one component each."""
+    place = {kind: target_system(kind).environment(state) for kind in BESIDE}
+    writer: dict[str, Any] = {
+        "target_username": "env:CDC_TARGET_USER",
+        "target_password": "env:CDC_TARGET_PASSWORD",
+    }
+    both: dict[str, Any] = {**_READING, "queries": JOINS, "rows_of": ROWS_OF}
+    return (
+        KafkaToPostgresComponent(
+            **both,
+            **writer,
+            stream="postgres_joins",
+            target_host=place["postgres"]["CDC_TARGET_HOST"],
+            target_port=place["postgres"]["CDC_TARGET_PORT"],
+            target_database=place["postgres"]["CDC_TARGET_DATABASE"],
+            target_schema=BESIDE["postgres"],
+        ),
+        KafkaToIcebergComponent(
+            **both,
+            stream="iceberg_joins",
+            target_uri=place["iceberg"]["CDC_TARGET_URI"],
+            target_database=BESIDE["iceberg"],
+        ),
+        KafkaToStarRocksComponent(
+            **both,
+            **writer,
+            stream="starrocks_joins",
+            target_host=place["starrocks"]["CDC_TARGET_HOST"],
+            target_query_port=place["starrocks"]["CDC_TARGET_PORT"],
+            target_http_port=place["starrocks"]["CDC_TARGET_HTTP_PORT"],
+            target_database=BESIDE["starrocks"],
+        ),
     )
 
 

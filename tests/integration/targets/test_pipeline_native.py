@@ -141,6 +141,12 @@ class NativeLab:
     lab: KafkaLab
     cdc: flink_cdc.FlinkCdc
 
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Return Flink CDC's version."""
+        (jar,) = (self.cdc.cdc_home / "lib").glob("flink-cdc-dist-*.jar")
+        return tuple(int(part) for part in jar.stem.rpartition("-")[2].split("."))
+
     def connection(self, folder: Path, text: str = FILE) -> StreamConnection:
         """Return the stream of the file as a deployment wires it."""
         stage, state = self.lab.stage, self.lab.stage.state
@@ -422,6 +428,59 @@ def test_what_flink_cdc_refuses_is_said_in_its_words_and_starts_nothing(
     row = newest(rt)
     assert row is not None
     assert rt.engine.job(row.job_id).state == "GONE"
+
+
+NEWER = """\
+  metadata.list: op_ts
+  include-comments.enabled: true
+  treat-tinyint1-as-boolean.enabled: false
+  use.legacy.json.format: false
+  scan.parse.online.schema.changes.enabled: true
+  scan.incremental.snapshot.unbounded-chunk-first.enabled: true
+  server-id"""
+
+
+def test_a_text_as_key_and_newer_options_run_since_3_5_and_older_versions_refuse_them(
+    lab: NativeLab, tmp_path: Path
+) -> None:
+    source = lab.lab.stage.source
+    executed(
+        source,
+        "create table codes (code varchar(20) primary key, flag tinyint(1) comment 'said')",
+        "insert into codes values ('a', 2), ('B', 0), ('c', null)",
+    )
+    text = FILE.replace("source.orders, source.source_table", "source.codes")
+    text = text.replace("28701-28704", "28741-28744").partition("\nroute:")[0]
+    text += "\npipeline:\n  name: codes\n"
+    if lab.version < (3, 5):
+        with pytest.raises(EngineRejected, match=r"scan\.incremental\.snapshot\.backfill\.skip"):
+            snapshot(lab.runtime(lab.connection(tmp_path, text)))
+        return
+    text = text.replace("  server-id", NEWER)
+    text = text.replace(
+        "debezium-json", "debezium-json\n  debezium-json.include-schema.enabled: true"
+    )
+    rt = lab.runtime(lab.connection(tmp_path, text))
+
+    def found() -> dict[str, object]:
+        events = [cast("dict[str, Any]", value)["payload"] for _, value in records(
+            lab.lab.target("app"), "source.codes")]  # fmt: skip
+        rows = [(each["after"] or {**each["before"], "flag": "gone"}) for each in events]
+        return {row["code"]: row["flag"] for row in rows}
+
+    with closing_job(rt):
+        assert {row.verdict for row in snapshot(rt).reconciliations} == {"InSync"}
+        deploy(rt)
+        executed(
+            source,
+            "insert into codes values ('é', 5)",
+            "update codes set flag = 7 where code = 'b'",
+            "delete from codes where code = 'c'",
+        )
+        until(lambda: found() == {"a": 2, "B": 7, "c": "gone", "é": 5})
+        row = newest(rt)
+        assert row is not None
+        assert [each.verdict for each in reconcile(rt, row)] == ["InSync"]
 
 
 def test_canals_events_of_several_tables_go_into_one_topic(lab: NativeLab, tmp_path: Path) -> None:
