@@ -10,7 +10,7 @@ from resources.intervals import sensor_seconds
 from resources.ledger import ledger
 from resources.mysql import source, source_of_stats
 from resources.rds import rds
-from resources.targets import target
+from resources.targets import target, target_of_stats
 
 BY_PRODUCT = "SELECT product, COUNT(*) AS n, SUM(quantity) AS q FROM orders GROUP BY product"
 # A topic has no columns to look at, so the query declares its own.
@@ -31,9 +31,10 @@ stats = StreamSpec(
 )
 defs = dg.Definitions.merge(
     build_cdc_definitions(
-        streams=(shop, stats), source={"shop": source, "stats": source_of_stats}, target=target,
-        flink=flink, ledger=ledger, rds=rds, health_interval_seconds=sensor_seconds(),
-        rds_interval_seconds=sensor_seconds(), sensors_running=True,
+        streams=(shop, stats), source={"shop": source, "stats": source_of_stats},
+        target={"shop": target, "stats": target_of_stats}, flink=flink, ledger=ledger, rds=rds,
+        health_interval_seconds=sensor_seconds(), rds_interval_seconds=sensor_seconds(),
+        sensors_running=True,
     ),
     # A process for each step costs seconds that rows wait for.
     dg.Definitions(executor=dg.in_process_executor),

@@ -19,6 +19,7 @@ from cdc_assets.core.recovery import Policy
 from cdc_assets.core.stream import StreamSpec, check_ranges_apart
 from cdc_assets.debezium.resource import KafkaConnectResource
 from cdc_assets.engines import engine_kind
+from cdc_assets.environment import R
 from cdc_assets.errors import ConfigurationError
 from cdc_assets.flink.resource import FlinkCdcResource, FlinkResource, PyFlinkResource
 from cdc_assets.jobs import build_recovery_job
@@ -77,7 +78,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     *,
     streams: StreamSpec | Sequence[StreamSpec],
     source: MySqlResource | Mapping[str, MySqlResource],
-    target: TargetResource,
+    target: TargetResource | Mapping[str, TargetResource],
     flink: FlinkResource | None = None,
     connect: KafkaConnectResource | None = None,
     ledger: LedgerResource,
@@ -102,10 +103,11 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
     Nothing is opened, and no environment variable is read, before something runs.
 
     Args:
-        streams: Streams of one source into one target.
+        streams: Streams of one source.
         source: The source's endpoint; by stream name where each stream has an account of
             its own, which lets the sensors see at once that one of them reads no more.
-        target: Where rows land.
+        target: Where rows land; by stream name where streams land in several places, or with
+            several guarantees.
         flink: Which cluster runs the jobs; a `PyFlinkResource` where a script says what the job
             of one stream does, a `FlinkCdcResource` where Flink CDC runs a pipeline file.
         connect: Which Kafka Connect worker runs Debezium's connectors, in Flink's place.
@@ -173,17 +175,18 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             value=[each.table for each in specs[0].transforms],
             hint="Write them into the script",
         )
-    sources = [_source_of(spec, source) for spec in specs]
+    sources = [_of(spec, "source", source) for spec in specs]
+    targets = [_of(spec, "target", target) for spec in specs]
     wirings = [
         StreamWiring(
             spec=replace(
                 spec,
-                target_kind=target.kind,
+                target_kind=lands.kind,
                 engine=engine_kind(spec, flink),
                 is_scripted=isinstance(flink, PyFlinkResource),
             ),
             source=own,
-            target=target,
+            target=lands,
             flink=flink,
             ledger=ledger,
             rds=rds,
@@ -193,7 +196,7 @@ def build_cdc_definitions(  # noqa: PLR0913 - the one front door, every setting 
             policy=policy or Policy(),
             budgets=budgets or Budgets(),
         )
-        for spec, own in zip(specs, sources, strict=True)
+        for spec, own, lands in zip(specs, sources, targets, strict=True)
     ]
     surface = Surface(
         translator=translator,
@@ -245,14 +248,12 @@ def definitions_of(
     return dg.Definitions.merge(*parts)
 
 
-def _source_of(
-    spec: StreamSpec, source: MySqlResource | Mapping[str, MySqlResource]
-) -> MySqlResource:
-    if not isinstance(source, Mapping):
-        return source
-    if spec.name not in source:
-        raise ConfigurationError("has none for this stream", field="source", value=spec.name)
-    return source[spec.name]
+def _of(spec: StreamSpec, field: str, given: R | Mapping[str, R]) -> R:
+    if not isinstance(given, Mapping):
+        return given
+    if spec.name not in given:
+        raise ConfigurationError("has none for this stream", field=field, value=spec.name)
+    return given[spec.name]
 
 
 def _of_stream(

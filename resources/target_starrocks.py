@@ -5,12 +5,21 @@ from __future__ import annotations
 import dagster as dg
 
 from cdc_assets import StarRocksTargetResource
+from cdc_assets.core.starrocks import Delivery
 
-target = StarRocksTargetResource(
-    host=dg.EnvVar("CDC_TARGET_HOST"),
-    query_port=dg.EnvVar.int("CDC_TARGET_PORT"),
-    http_port=dg.EnvVar.int("CDC_TARGET_HTTP_PORT"),
-    username=dg.EnvVar("CDC_TARGET_USER"),
-    password=dg.EnvVar("CDC_TARGET_PASSWORD"),
-    database=dg.EnvVar("CDC_TARGET_DATABASE"),
-)
+
+def _target(delivery: Delivery) -> StarRocksTargetResource:
+    return StarRocksTargetResource(
+        host=dg.EnvVar("CDC_TARGET_HOST"),
+        query_port=dg.EnvVar.int("CDC_TARGET_PORT"),
+        http_port=dg.EnvVar.int("CDC_TARGET_HTTP_PORT"),
+        username=dg.EnvVar("CDC_TARGET_USER"),
+        password=dg.EnvVar("CDC_TARGET_PASSWORD"),
+        database=dg.EnvVar("CDC_TARGET_DATABASE"),
+        delivery=delivery,
+    )
+
+
+target = _target("at-least-once")
+# A stream that aggregates always goes on from Flink's state, so its transactions can be kept.
+target_of_stats = _target("exactly-once")

@@ -14,4 +14,7 @@ if _kind not in _KINDS:
     raise ConfigurationError(
         f"use one of {', '.join(_KINDS)}", field="CDC_TARGET_KIND", value=_kind
     )
-target: TargetResource = import_module(f"resources.target_{_kind}").target
+_module = import_module(f"resources.target_{_kind}")
+target: TargetResource = _module.target
+# Where its guarantee can be another one.
+target_of_stats: TargetResource = getattr(_module, "target_of_stats", target)

@@ -22,6 +22,7 @@ from cdc_assets.lab.home import resolve_home
 from cdc_assets.lab.lab import down, kill_service, start_service, up
 from cdc_assets.lab.source_server import ServerKind
 from cdc_assets.lab.stage import COMPARED, STREAMS, Stage, TimeLine
+from cdc_assets.lab.starrocks_landing import StarRocksLanding
 from cdc_assets.lab.target_systems import KINDS, target_system
 from cdc_assets.lab.workload import Writer, seed
 
@@ -108,6 +109,10 @@ def run_kills(
         stage.wait_closed(stream, 1, budget_seconds=_CLOSED_SECONDS)
     stage.settle(budget_seconds=_SETTLE_SECONDS)
     found = compare(stage.source, stage.landing, COMPARED)
+    if isinstance(stage.landing, StarRocksLanding):
+        names = stage.landing.exactly_once
+        loaded, again = stage.landing.repeated_writes(names)
+        story.tell(f"{', '.join(names)}, exactly-once: rows loaded {loaded}, of them again {again}")
     received, repeated = stage.landing.repeated_writes() or (None, None)
     return Tally(
         target,

@@ -19,6 +19,7 @@ from cdc_assets import (
     KafkaTargetResource,
     LedgerResource,
     MySqlResource,
+    StarRocksTargetResource,
 )
 from cdc_assets.core.queries import QuerySpec
 from cdc_assets.core.server_ids import ServerIdRange
@@ -213,6 +214,33 @@ def built(**engines: object) -> dg.Definitions:
         ledger=LedgerResource(url="sqlite:///ledger.db"),
         **engines,
     )
+
+
+def test_each_stream_may_land_elsewhere() -> None:
+    def landing(target: object) -> dg.Definitions:
+        return build_cdc_definitions(
+            streams=[
+                StreamSpec("shop", (TableRef("shop", "orders"),), ServerIdRange(1, 1), ""),
+                StreamSpec("late", (TableRef("shop", "orders"),), ServerIdRange(2, 2), "dw"),
+            ],
+            source=MySqlResource(host="db", username="cdc", password="x"),
+            target=target,  # pyright: ignore[reportArgumentType]
+            flink=FlinkResource(
+                rest_url="http://f", sql_gateway_url="http://g",
+                checkpoint_directory="file:///c", savepoint_directory="file:///s",
+            ),
+            ledger=LedgerResource(url="sqlite:///ledger.db"),
+        )  # fmt: skip
+
+    kafka = KafkaTargetResource(bootstrap_servers="kafka:9092")
+    starrocks = StarRocksTargetResource(host="fe", username="w", password="x", database="dw")
+    defs = landing({"shop": kafka, "late": starrocks})
+    kinds = {spec.key.path[-1]: spec.kinds for spec in defs.resolve_all_asset_specs()
+             if spec.key.path[0] == "target"}  # fmt: skip
+    assert {kind for each in kinds.values() for kind in each} >= {"kafka", "starrocks"}
+    with pytest.raises(ConfigurationError) as raised:
+        landing({"shop": kafka})
+    assert (raised.value.field, raised.value.value) == ("target", "late")
 
 
 def test_either_flink_or_a_connect_worker_runs_a_stream() -> None:
