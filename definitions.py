@@ -36,6 +36,5 @@ defs = dg.Definitions.merge(
         health_interval_seconds=sensor_seconds(), rds_interval_seconds=sensor_seconds(),
         sensors_running=True,
     ),
-    # A process for each step costs seconds that rows wait for.
-    dg.Definitions(executor=dg.in_process_executor),
+    dg.Definitions(executor=dg.in_process_executor),  # a process for each step costs seconds
 )  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import dagster as dg
 
 from cdc_assets import StarRocksTargetResource
-from cdc_assets.core.starrocks import Delivery
 
 
-def _target(delivery: Delivery) -> StarRocksTargetResource:
+def _target(delivery: Literal["at-least-once", "exactly-once"]) -> StarRocksTargetResource:
     return StarRocksTargetResource(
         host=dg.EnvVar("CDC_TARGET_HOST"),
         query_port=dg.EnvVar.int("CDC_TARGET_PORT"),
