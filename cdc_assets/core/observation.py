@@ -148,6 +148,7 @@ class Observation:
         intent: `hold` when a person, or a change of the schema, stopped automation.
         intent_reason: Why, as the ledger has it.
         paused: Tables that the stream goes on without, each with its reason.
+        runs_on: What runs the stream's job, for a person.
     """
 
     stream: str
@@ -168,3 +169,4 @@ class Observation:
     intent: Intent = "run"
     intent_reason: str = ""
     paused: tuple[str, ...] = ()
+    runs_on: str = "Flink"

@@ -116,7 +116,7 @@ def _cannot_look(seen: Observation) -> Decision | None:
     if wanted is not None:
         return wanted
     if seen.job.state == "UNKNOWN":
-        return Hold("Flink does not answer; unknown is not failed")
+        return Hold(f"{seen.runs_on} does not answer; unknown is not failed")
     if seen.job.state in _STARTING or seen.job.state in _ENDING:
         return Hold(f"the job is {seen.job.state}")
     deployment = seen.deployment

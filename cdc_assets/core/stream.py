@@ -307,6 +307,11 @@ class StreamSpec:
         )
 
     @property
+    def runs_on(self) -> str:
+        """Return what runs the stream's job, for a person."""
+        return "Kafka Connect" if self.engine == "debezium" else "Flink"
+
+    @property
     def stateful(self) -> bool:
         """Return whether Flink state beyond the position matters."""
         return self.is_scripted or bool(self.queries)

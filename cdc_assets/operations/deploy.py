@@ -212,7 +212,9 @@ def _end_catch_up(rt: StreamRuntime) -> None:
     for row in rows[-1:]:
         state = rt.engine.job(row.job_id).state
         if state == "UNKNOWN":
-            raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+            raise EngineUnreachable(
+                f"stream {rt.name!r}: {rt.spec.runs_on} does not answer", hint="Try again"
+            )
         if state not in _ENDED:
             rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
 
@@ -261,7 +263,9 @@ def _newest_state(
     last = rows[-1]
     state = rt.engine.job(last.job_id).state
     if state == "UNKNOWN":
-        raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+        raise EngineUnreachable(
+            f"stream {rt.name!r}: {rt.spec.runs_on} does not answer", hint="Try again"
+        )
     if state == "RUNNING":
         stopped = rt.engine.stop(
             last.job_id, purpose="deploy", budget_seconds=rt.budgets.stop_seconds

@@ -77,7 +77,7 @@ def _end_drains(rt: StreamRuntime, journal: Journal) -> int:
         if row.kind == "drain" and row.recovery.startswith(f"{journal.recovery}/"):
             state = rt.engine.job(row.job_id).state
             if state == "UNKNOWN":
-                raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer")
+                raise EngineUnreachable(f"stream {rt.name!r}: {rt.spec.runs_on} does not answer")
             if state not in {"FINISHED", "FAILED", "CANCELED", "GONE"}:
                 rt.engine.cancel(row.job_id, budget_seconds=rt.budgets.stop_seconds)
     # The orphans of an earlier drain were outlived before the next one was launched.

@@ -115,7 +115,9 @@ def launch(
     row = _opened(rt, kind, start, label, after)
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
-        raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+        raise EngineUnreachable(
+            f"stream {rt.name!r}: {rt.spec.runs_on} does not answer", hint="Try again"
+        )
     if view.state == "GONE" and rt.engine.latest_state(row.job_id) is None:
         prove(rt, start)
         carried, is_left = _carrying(rt, start, label)

@@ -99,6 +99,7 @@ def observe(rt: StreamRuntime, memory: Memory) -> Seen:
         intent=intent,
         intent_reason=intent_reason,
         paused=tuple(each.text for each in paused_tables(rt)),
+        runs_on=rt.spec.runs_on,
     )
     return Seen(observation, remembered, state)
 

@@ -50,7 +50,8 @@ def _last_state(rt: StreamRuntime, row: IncarnationRow) -> StateView:
     view = rt.engine.job(row.job_id)
     if view.state == "UNKNOWN":
         raise EngineUnreachable(
-            f"stream {rt.name!r}: Flink does not answer, so the job is not known to be dead",
+            f"stream {rt.name!r}: {rt.spec.runs_on} does not answer, so the job is not known to be"
+            " dead",
             hint="The recovery goes on when it answers",
         )
     if view.state in {"RUNNING", "FINISHED"}:

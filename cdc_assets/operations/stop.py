@@ -24,7 +24,9 @@ def what_stops(rt: StreamRuntime) -> IncarnationRow:
     row = newest(rt)
     state = rt.engine.job(row.job_id).state if row else "GONE"
     if state == "UNKNOWN":
-        raise EngineUnreachable(f"stream {rt.name!r}: Flink does not answer", hint="Try again")
+        raise EngineUnreachable(
+            f"stream {rt.name!r}: {rt.spec.runs_on} does not answer", hint="Try again"
+        )
     if row is None or state != "RUNNING":
         raise ConfigurationError(f"stream {rt.name!r} does not run", hint="Nothing to stop")
     recovery = open_recovery(rt)

@@ -79,6 +79,10 @@ TABLE: dict[str, tuple[Observation, type[Decision], str]] = {
     "healthy": (HEALTHY, Hold, "running"),
     "never launched": (replace(HEALTHY, incarnation=None, anchor=None), Hold, "not deployed"),
     "Flink silent": (replace(HEALTHY, job=JobView("UNKNOWN")), Hold, "unknown is not failed"),
+    "Connect silent": (
+        replace(HEALTHY, job=JobView("UNKNOWN"), runs_on="Kafka Connect"), Hold,
+        "Kafka Connect does not answer",
+    ),
     "position unreadable": (replace(HEALTHY, position_problem="bad byte"), Escalate, "bad byte"),
     "held by a person": (replace(HEALTHY, intent="hold"), Hold, "release"),
     "cancelled by a person": (replace(HEALTHY, job=JobView("CANCELED")), Hold, "cancelled"),
