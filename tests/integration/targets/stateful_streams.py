@@ -222,7 +222,9 @@ def topic_joins() -> KafkaToKafkaComponent:
 
 
 def joins_beside(state: LabState) -> tuple[TopicStreamComponent, ...]:
-    """Return the same joins into the other targets, one component each."""
+    """Return the same joins into the other targets of a lab, one component each."""
+    if any(kind not in state.services for kind in BESIDE):
+        return ()
     place = {kind: target_system(kind).environment(state) for kind in BESIDE}
     writer: dict[str, Any] = {
         "target_username": "env:CDC_TARGET_USER",
