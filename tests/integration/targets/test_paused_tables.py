@@ -339,7 +339,7 @@ def test_one_table_is_paused_under_a_writer_and_resumed_without_a_loss(kept: Kep
         assert counted["kept_orders"][1] > again
 
 
-@on_each(("postgres", "mysql per-table"), ("iceberg", "iceberg shared"))
+@on_each(("iceberg", "iceberg shared"), *(OTHER_READERS[:1] if takes_all() else ()))
 def test_a_switchover_leaves_a_table_paused_and_loses_no_row_of_the_others(kept: Kept) -> None:
     rt, way, writer = kept.rt, kept.way, kept.writer
     kept.wait_rows(*TABLES)
