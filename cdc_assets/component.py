@@ -366,8 +366,8 @@ class MySqlTargetAttributes(TargetPassword):
         )
 
 
-class MySqlToMySqlScaffoldParams(StreamScaffoldParams):
-    """What `dg scaffold defs` asks for; each one is an option of the command."""
+class DatabaseScaffoldParams(StreamScaffoldParams):
+    """What `dg scaffold defs` asks for a target that is a database on a server."""
 
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
     target_database: str = Field(default="warehouse", description="Holds the target tables.")
@@ -385,7 +385,7 @@ class MySqlToMySqlScaffoldParams(StreamScaffoldParams):
 class MySqlToMySqlScaffolder(StreamScaffolder):
     """Writes a `defs.yaml` that loads as it is."""
 
-    params = MySqlToMySqlScaffoldParams
+    params = DatabaseScaffoldParams
 
 
 @dg.scaffold_with(MySqlToMySqlScaffolder)

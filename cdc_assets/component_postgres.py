@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 import dagster as dg
 from pydantic import Field
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
+from cdc_assets.component import CdcStreamComponent, DatabaseScaffoldParams, StreamScaffolder
 from cdc_assets.component_base import LINK, TargetPassword, number_or_variable, text_or_variable
 from cdc_assets.core.stream import TargetKind
 from cdc_assets.targets.resource import PostgresTargetResource
@@ -57,22 +57,15 @@ class PostgresTargetAttributes(TargetPassword):
         )
 
 
-class MySqlToPostgresScaffoldParams(StreamScaffoldParams):
+class MySqlToPostgresScaffoldParams(DatabaseScaffoldParams):
     """What `dg scaffold defs` asks for; each one is an option of the command."""
 
-    target_host: str = Field(default="env:CDC_TARGET_HOST", description="Target server.")
     target_database: str = Field(default="warehouse", description="Database of the target.")
     target_schema: str = Field(default="public", description="Holds the target tables.")
 
     def target(self) -> Mapping[str, object]:
         """Return the attributes of the target."""
-        return {
-            "target_host": self.target_host,
-            "target_username": "env:CDC_TARGET_USER",
-            "target_password": "env:CDC_TARGET_PASSWORD",
-            "target_database": self.target_database,
-            "target_schema": self.target_schema,
-        }
+        return {**super().target(), "target_schema": self.target_schema}
 
 
 class MySqlToPostgresScaffolder(StreamScaffolder):

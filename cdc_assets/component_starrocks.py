@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
 import dagster as dg
 from pydantic import Field
 
-from cdc_assets.component import CdcStreamComponent, StreamScaffolder, StreamScaffoldParams
+from cdc_assets.component import CdcStreamComponent, DatabaseScaffoldParams, StreamScaffolder
 from cdc_assets.component_base import (
     LINK,
     TargetPassword,
@@ -75,20 +74,10 @@ class StarRocksTargetAttributes(TargetPassword):
         )
 
 
-class MySqlToStarRocksScaffoldParams(StreamScaffoldParams):
+class MySqlToStarRocksScaffoldParams(DatabaseScaffoldParams):
     """What `dg scaffold defs` asks for; each one is an option of the command."""
 
     target_host: str = Field(default="env:CDC_TARGET_HOST", description="A front end.")
-    target_database: str = Field(default="warehouse", description="Holds the target tables.")
-
-    def target(self) -> Mapping[str, object]:
-        """Return the attributes of the target."""
-        return {
-            "target_host": self.target_host,
-            "target_username": "env:CDC_TARGET_USER",
-            "target_password": "env:CDC_TARGET_PASSWORD",
-            "target_database": self.target_database,
-        }
 
 
 class MySqlToStarRocksScaffolder(StreamScaffolder):
